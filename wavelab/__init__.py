@@ -1,0 +1,6 @@
+"""Wavelet diffusion, from Fourier to three methods: the helper package of the course.
+
+Import the rooms you need: ``from wavelab import wavelets``, ``from wavelab.data import volumes``.
+"""
+
+__version__ = "0.1.0"
