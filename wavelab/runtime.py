@@ -198,7 +198,7 @@ def _precision(profile: str, device: torch.device) -> str:
 
 def _folder(chapter: str, profile: str) -> Path:
     given = os.environ.get("WAVELAB_RUN_DIR")
-    folder = Path(given) if given else BUILD / "interactive" / profile / chapter
+    folder = (Path(given) if given else BUILD / "interactive" / profile) / chapter
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

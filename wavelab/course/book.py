@@ -1,0 +1,156 @@
+"""Build the book from executed notebooks; it executes nothing itself.
+
+The pages of ``book/`` and the executed chapters are gathered in one folder, Jupyter Book turns it into HTML with every
+warning an error, and each figure gets its twin for dark mode.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from wavelab.course import Chapter, chapters, run_folder
+from wavelab.course.pages import cost_page, results_page
+from wavelab.data import fetch
+from wavelab.errors import InvalidInput, WavelabError
+from wavelab.paths import BUILD, ROOT
+
+HTML = BUILD / "html"
+REFERENCES = """## References
+
+```{bibliography}
+:filter: docname in docnames
+:list: bullet
+```"""
+
+
+def build(profile: str) -> Path:
+    """Build the book from the last runs on a profile.
+
+    Args:
+        profile: the profile whose executed notebooks are shown.
+
+    Returns:
+        The path of the first page.
+
+    Raises:
+        InvalidInput: a chapter has not been run, or a cell shows more than one figure.
+        WavelabError: Jupyter Book reported an error or a warning; its output is shown.
+    """
+    source = gather(profile)
+    target = BUILD / "book"
+    command = [sys.executable, "-m", "jupyter_book", "build", str(source), "--path-output", str(target)]
+    done = subprocess.run(
+        [*command, "-W", "-n", "--keep-going", "-q"], capture_output=True, text=True, env=_build_environment()
+    )
+    if done.returncode != 0:
+        raise WavelabError(f"The book was not built. Jupyter Book said:\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
+    made = target / "_build" / "html"
+    for page in made.rglob("*.html"):
+        finish_page(page, run_folder(profile) / "dark")
+    shutil.rmtree(HTML, ignore_errors=True)
+    shutil.copytree(made, HTML)
+    return HTML / "index.html"
+
+
+def gather(profile: str) -> Path:
+    """Gather pages and executed chapters in one folder, and return it."""
+    source = BUILD / "book" / "source"
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(ROOT / "book", source)
+    shutil.copytree(ROOT / "data" / "results" / "figures", source / "_static" / "figures", dirs_exist_ok=True)
+    mathjax = source / "_static" / "mathjax"
+    mathjax.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(fetch("mathjax"), mathjax / "tex-svg-full.js")
+    for chapter in chapters():
+        target = source / "notebooks" / chapter.part / f"{chapter.name}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(prepare_chapter(chapter, profile), target)
+    (source / "results.md").write_text(results_page(), encoding="utf-8")
+    (source / "cost.md").write_text(cost_page(), encoding="utf-8")
+    config = yaml.safe_load((ROOT / "book" / "_config.yml").read_text(encoding="utf-8"))
+    config["repository"]["url"] = repository()
+    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return source
+
+
+def repository(root: Path = ROOT) -> str:
+    """Return the address of the repository, which ``pyproject.toml`` alone names."""
+    import tomllib
+
+    with open(root / "pyproject.toml", "rb") as file:
+        return tomllib.load(file)["project"]["urls"]["Repository"]
+
+
+def prepare_chapter(chapter: Chapter, profile: str) -> nbformat.NotebookNode:
+    """Return the executed chapter as the book shows it: captions and text alternatives set, references at the end.
+
+    Raises:
+        InvalidInput: the chapter has not been run on the profile.
+    """
+    path = run_folder(profile) / chapter.part / f"{chapter.name}.ipynb"
+    if not path.is_file():
+        raise InvalidInput(f"{chapter.name} has no run on {profile}; run it first: make run PROFILE={profile}")
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags:
+            cell.metadata.tags = [*tags, "remove-cell"]
+        if cell.cell_type == "code":
+            _describe_figure(cell, chapter.name)
+    notebook.cells.append(nbformat.v4.new_markdown_cell(REFERENCES))
+    return notebook
+
+
+def _describe_figure(cell: nbformat.NotebookNode, where: str) -> None:
+    """Move a figure's text alternative and caption from the output to where the book reads them."""
+    cell.outputs = [output for output in cell.outputs if not output.get("metadata", {}).get("caption")]
+    shown = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+    if len(shown) > 1:
+        raise InvalidInput(f"A cell of {where} shows {len(shown)} figures; show one a cell, so that each has its text.")
+    for output in shown:
+        about: dict[str, Any] = output.metadata.get("image/png", {})
+        if not about.get("alt"):
+            raise InvalidInput(f"A figure of {where} has no text alternative; display it with plotting.show.")
+        cell.metadata["mystnb"] = {"image": {"alt": about["alt"]}}
+        if about.get("caption"):
+            cell.metadata["mystnb"]["figure"] = {"caption": about["caption"]}
+
+
+def finish_page(page: Path, dark: Path) -> None:
+    """Give each figure of a page its dark twin."""
+    text = page.read_text(encoding="utf-8")
+    new = re.sub(r'<img\b[^>]*\bsrc="([^"]*_images/([0-9a-f]{64})\.png)"[^>]*>', lambda m: _twin(m, page, dark), text)
+    if new != text:
+        page.write_text(new, encoding="utf-8")
+
+
+def _twin(match: re.Match, page: Path, dark: Path) -> str:
+    """Return the picture for light pages and, where a run stored one, the picture for dark pages."""
+    made = dark / f"{match[2]}.png"
+    if not made.is_file():
+        return match[0]
+    address = match[1].replace(match[2], f"{match[2]}-dark")
+    target = (page.parent / address).resolve()
+    if not target.is_file():
+        shutil.copyfile(made, target)
+    light = _with_class(match[0], "only-light")
+    return light + _with_class(match[0].replace(match[1], address), "only-dark")
+
+
+def _with_class(image: str, name: str) -> str:
+    if 'class="' in image:
+        return image.replace('class="', f'class="{name} ', 1)
+    return image.replace("<img", f'<img class="{name}"', 1)
+
+
+def _build_environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning"}
