@@ -126,7 +126,7 @@ class _Engine(NBClientEngine):
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
         client = _Client(
-            nb_man, kernel_name=kernel_name, timeout=None, resources={"metadata": {"path": options["cwd"]}}
+            nb_man, kernel_name=kernel_name, timeout=None, resources={"metadata": {"path": str(options["run_dir"])}}
         )
         client.watch = options["watch"]
         return client.execute()
