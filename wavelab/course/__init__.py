@@ -133,7 +133,7 @@ def run_chapter(
     if known.get("key") == key and not force:
         return Result(chapter, output, known["seconds"], known["peak_mib"], skipped=True)
     stamp.unlink(missing_ok=True)
-    with _progress(chapter, profile, len(notebook.cells), quiet) as bar:
+    with _progress(chapter, profile, len(notebook.cells) + 1, quiet) as bar:
         seconds, peak = execute(
             notebook,
             output,

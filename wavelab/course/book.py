@@ -47,7 +47,8 @@ def build(profile: str) -> Path:
     """
     source = gather(profile)
     target = BUILD / "book"
-    command = [sys.executable, "-m", "jupyter_book", "build", str(source), "--path-output", str(target)]
+    jupyter_book = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", jupyter_book, "build", str(source), "--path-output", str(target)]
     done = subprocess.run(
         [*command, "-W", "-n", "--keep-going", "-q"], capture_output=True, text=True, env=_build_environment()
     )
