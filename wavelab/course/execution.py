@@ -18,7 +18,6 @@ import psutil
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
 from wavelab.errors import ChapterFailed, InvalidInput, UnknownName
 
@@ -127,9 +126,8 @@ class _Engine(NBClientEngine):
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
         resources = {"metadata": {"path": str(options["run_dir"])}}
-        transport = "tcp" if os.name == "nt" else "ipc"  # no open port; the kernel warns about unencrypted TCP
-        config = Config({"KernelManager": {"transport": transport}})
-        client = _Client(nb_man, kernel_name=kernel_name, timeout=None, resources=resources, config=config)
+        quiet = ["--IPKernelApp.log_level=ERROR"]  # else each kernel warns that loopback is not encrypted
+        client = _Client(nb_man, kernel_name=kernel_name, timeout=None, resources=resources, extra_arguments=quiet)
         client.watch = options["watch"]
         return client.execute()
 
