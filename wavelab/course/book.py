@@ -107,8 +107,16 @@ def prepare_chapter(chapter: Chapter, profile: str) -> nbformat.NotebookNode:
             cell.metadata.tags = [*tags, "remove-cell"]
         if cell.cell_type == "code":
             _describe_figure(cell, chapter.name)
+        else:
+            cell.source = _book_links(cell.source)
     notebook.cells.append(nbformat.v4.new_markdown_cell(REFERENCES))
     return notebook
+
+
+def _book_links(text: str) -> str:
+    """Point links to other chapters at their executed notebooks, and links to the book's pages at where they lie."""
+    text = re.sub(r"\]\(((?:[\w./-]*/)?\d\d-[\w-]+)\.md(#[\w-]+)?\)", r"](\1.ipynb\2)", text)
+    return text.replace("](../../book/", "](../../")
 
 
 def _describe_figure(cell: nbformat.NotebookNode, where: str) -> None:
