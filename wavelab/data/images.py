@@ -15,8 +15,8 @@ import numpy as np
 from wavelab.errors import DataUnavailable, InvalidInput, UnknownName
 
 PHOTOGRAPHS = {  # name: package that ships it; sizes are height x width
-    "aero": "pywt",  # an aeroplane over fields, grey, 512 x 512
-    "ascent": "pywt",  # stairs and two people, grey, 512 x 512
+    "aero": "pywt",  # fields and a river from the air, grey, 512 x 512
+    "ascent": "pywt",  # two people on an outside staircase, grey, 512 x 512
     "camera": "pywt",  # the photographer, grey, 512 x 512, CC0
     "coins": "skimage",  # Greek coins from Pompeii, grey, 303 x 384
     "clock": "skimage",  # a wall clock blurred by motion, grey, 300 x 400, public domain
@@ -26,7 +26,7 @@ PHOTOGRAPHS = {  # name: package that ships it; sizes are height x width
     "astronaut": "skimage",  # Eileen Collins, colour, 512 x 512, public domain
     "chelsea": "skimage",  # a cat, colour, 300 x 451, CC0
     "coffee": "skimage",  # a cup on wood, colour, 400 x 600, CC0
-    "rocket": "skimage",  # a night launch, colour, 427 x 640, public domain, stored as JPEG
+    "rocket": "skimage",  # a rocket on its pad at dusk, colour, 427 x 640, public domain, stored as JPEG
     "hubble_deep_field": "skimage",  # galaxies, colour, 872 x 1000, public domain, stored as JPEG
     "retina": "skimage",  # the back of an eye, colour, 1411 x 1411, CC0, stored as JPEG
     "immunohistochemistry": "skimage",  # stained colon glands under a microscope, colour, 512 x 512
@@ -43,8 +43,9 @@ def photograph(name: str, size: int | None = None, *, grey: bool = False) -> np.
 
     Args:
         name: a key of ``PHOTOGRAPHS``.
-        size: side in pixels of a square picture: the largest centred square, averaged down or interpolated up to that
-            side. None keeps the stored pixels. Resizing changes an image's spectrum; for statistics keep the pixels.
+        size: side in pixels of a square picture: the largest centred square, reduced by area means or enlarged by
+            linear interpolation. None keeps the stored pixels. Resizing changes an image's spectrum: for statistics
+            keep the pixels.
         grey: turn colours into luminance; without it colour photographs have a last axis of three.
 
     Returns:
@@ -106,13 +107,15 @@ def _from_skimage(name: str) -> np.ndarray:
 
 
 def _square(image: np.ndarray, size: int) -> np.ndarray:
-    """Return the largest centred square of an image at another size, with a filter against aliasing."""
-    from skimage.transform import resize
+    """Return the largest centred square of an image at another size: area means down, bilinear up."""
+    from PIL import Image
 
     side = min(image.shape[:2])
     top, left = ((n - side) // 2 for n in image.shape[:2])
-    square = image[top : top + side, left : left + side]
+    square = np.ascontiguousarray(image[top : top + side, left : left + side])
     if side == size:
-        return np.ascontiguousarray(square)
-    shape = (size, size, *image.shape[2:])
-    return resize(square, shape, order=1, anti_aliasing=size < side).astype(np.float32).clip(0, 1)
+        return square
+    method = Image.Resampling.BOX if size < side else Image.Resampling.BILINEAR
+    channels = square[..., None] if square.ndim == 2 else square
+    resized = [np.asarray(Image.fromarray(c).resize((size, size), method)) for c in np.moveaxis(channels, -1, 0).copy()]
+    return np.stack(resized, axis=-1).reshape(size, size, *square.shape[2:]).clip(0, 1)

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import MISSING, dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 from wavelab.errors import DataCorrupt, DataUnavailable, UnknownName
 from wavelab.paths import ROOT
 
 PROFILES = ("smoke", "cpu", "gpu")
+DTYPES = ("uint8", "int16", "float32")
+_TEXTS = ("description", "package", "version", "member", "file", "sha256", "profile", "licence", "citation")
+_VOLUME = ("shape", "spacing", "dtype", "unit")
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Dataset:
     file: str  # name in the cache
     sha256: str  # of the member
     size: int  # of the member, bytes
-    profile: str  # the smallest profile that needs it
+    profile: str  # "cpu": every profile needs it; "gpu": only that one does
     licence: str
     citation: str
     shape: tuple[int, int, int] | None = None  # volumes: depth, height, width
@@ -44,9 +49,15 @@ class Dataset:
 
 
 def default_path() -> Path:
-    """Return the registry of the project's folder, or the copy packed beside this module in an installed wheel."""
+    """Return the registry in the project's folder or, for an installed wheel, among the files it installed."""
     in_project = ROOT / "data" / "registry.toml"
-    return in_project if in_project.exists() else Path(__file__).with_name("registry.toml")
+    if in_project.exists():
+        return in_project
+    with suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("wavelab") or ():
+            if file.name == "registry.toml":
+                return Path(file.locate())
+    return in_project
 
 
 def load(path: Path | str | None = None) -> dict[str, Dataset]:
@@ -89,13 +100,10 @@ def find(id: str) -> Dataset:
 
 
 def needed_by(profile: str) -> list[Dataset]:
-    """Return the data sets that ``profile`` needs (those of the smaller profiles included)."""
+    """Return the data sets that ``profile`` needs; ``smoke`` runs every chapter and so needs what ``cpu`` needs."""
     if profile not in PROFILES:
         raise UnknownName.among("profile", profile, PROFILES)
-    allowed = PROFILES[: PROFILES.index(profile) + 1]
-    if profile == "smoke":
-        allowed = PROFILES[:2]  # the smoke profile runs every chapter, so it needs the same files as cpu
-    return [dataset for dataset in datasets().values() if dataset.profile in allowed]
+    return [dataset for dataset in datasets().values() if profile == "gpu" or dataset.profile == "cpu"]
 
 
 def is_inside(name: str) -> bool:
@@ -107,67 +115,59 @@ def is_inside(name: str) -> bool:
 
 def _entry(path: Path, name: str, table: object) -> Dataset:
     """Check one table of the registry and return it as a Dataset."""
-
-    def refuse(problem: str) -> DataCorrupt:
-        return DataCorrupt(f"{path}, data set [{name}]: {problem}.")
-
-    if not isinstance(table, dict):
-        raise refuse("expected a table of fields")
-    known = {field.name: field for field in fields(Dataset)} | {}
-    known.pop("id")
-    missing = [key for key, field in known.items() if field.default is MISSING and key not in table]
-    unknown = [key for key in table if key not in known]
-    if missing or unknown:
-        raise refuse(f"missing fields {missing}, unknown fields {unknown}; expected {list(known)}")
-    for key in ("shape", "spacing"):
-        if key in table:
-            table = table | {key: tuple(table[key]) if isinstance(table[key], list) else table[key]}
-    for problem in _problems(table):
-        raise refuse(problem)
+    problems = _shape_problems(table)
+    if not problems:
+        table = table | {key: tuple(table[key]) for key in ("shape", "spacing") if isinstance(table.get(key), list)}
+        problems = _text_problems(table) or _value_problems(table) + _volume_problems(table)
+    if problems:
+        raise DataCorrupt(f"{path}, data set [{name}]: {'; '.join(problems)}.")
     return Dataset(id=name, **table)
 
 
-def _problems(table: dict) -> list[str]:
-    """Return what is wrong with the values of an entry, as sentences."""
-    problems = []
-    texts = ("description", "package", "version", "member", "file", "sha256", "profile", "licence", "citation")
-    texts += ("dtype", "unit")
-    for key in texts:
-        if key in table and not (isinstance(table[key], str) and table[key].strip()):
-            problems.append(f"{key} must be a non-empty text, not {table[key]!r}")
-    if problems:
-        return problems
-    if not re.fullmatch(r"[0-9a-f]{64}", table["sha256"]):
-        problems.append(f"sha256 must be 64 hexadecimal digits in lower case, not {table['sha256']!r}")
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", table["package"]):
-        problems.append(f"package must be the name of a package, not {table['package']!r}")
-    if not re.fullmatch(r"[0-9][A-Za-z0-9.!+_-]*", table["version"]):
-        problems.append(f"version must be one exact version, not {table['version']!r}")
-    if not is_inside(table["member"]):
-        problems.append(f"member must be a relative path inside the wheel, not {table['member']!r}")
-    if not is_inside(table["file"]) or "/" in table["file"]:
-        problems.append(f"file must be a plain file name, not {table['file']!r}")
-    if not (type(table["size"]) is int and table["size"] > 0):
-        problems.append(f"size must be a positive number of bytes, not {table['size']!r}")
-    if table["profile"] not in PROFILES:
-        problems.append(f"profile must be one of {PROFILES}, not {table['profile']!r}")
-    return problems + _volume_problems(table)
+def _shape_problems(table: object) -> list[str]:
+    """Return which fields an entry lacks or has too many."""
+    if not isinstance(table, dict):
+        return ["expected a table of fields"]
+    needed = (*_TEXTS, "size")
+    missing = [key for key in needed if key not in table]
+    unknown = [key for key in table if key not in (*needed, *_VOLUME)]
+    problems = [f"missing fields {missing}"] if missing else []
+    return problems + ([f"unknown fields {unknown}, expected {[*needed, *_VOLUME]}"] if unknown else [])
+
+
+def _text_problems(table: dict) -> list[str]:
+    """Return which fields that should be text are not."""
+    texts = [key for key in (*_TEXTS, "dtype", "unit") if key in table]
+    wrong = [key for key in texts if not (isinstance(table[key], str) and table[key].strip())]
+    return [f"{key} must be a non-empty text, not {table[key]!r}" for key in wrong]
+
+
+def _value_problems(table: dict) -> list[str]:
+    """Return which fields hold something that cannot be right."""
+    size, file = table["size"], table["file"]
+    checks = {
+        "sha256": (re.fullmatch(r"[0-9a-f]{64}", table["sha256"]), "64 hexadecimal digits in lower case"),
+        "package": (re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", table["package"]), "a package's name"),
+        "version": (re.fullmatch(r"[0-9][A-Za-z0-9.!+_-]*", table["version"]), "one exact version"),
+        "member": (is_inside(table["member"]), "a relative path inside the wheel"),
+        "file": (is_inside(file) and "/" not in file and not file.startswith("."), "a plain file name"),
+        "size": (type(size) is int and size > 0, "a positive number of bytes"),
+        "profile": (table["profile"] in PROFILES[1:], f"one of {PROFILES[1:]}"),
+    }
+    return [f"{key} must be {what}, not {table[key]!r}" for key, (good, what) in checks.items() if not good]
 
 
 def _volume_problems(table: dict) -> list[str]:
     """Return what is wrong with the fields that describe a volume."""
-    given = [key for key in ("shape", "spacing", "dtype", "unit") if key in table]
+    given = [key for key in _VOLUME if key in table]
     if not given:
         return []
-    if len(given) < 4:
-        return [f"a volume states shape, spacing, dtype and unit; only {given} given"]
-    problems = []
-    if table["dtype"] not in ("uint8", "int16", "float32"):
-        problems.append(f"dtype must be uint8, int16 or float32, not {table['dtype']!r}")
-    for key, kind in (("shape", int), ("spacing", (int, float))):
+    if len(given) < len(_VOLUME):
+        return [f"a volume states {', '.join(_VOLUME)}; only {', '.join(given)} given"]
+    problems = [] if table["dtype"] in DTYPES else [f"dtype must be one of {DTYPES}, not {table['dtype']!r}"]
+    for key, kinds in (("shape", (int,)), ("spacing", (int, float))):
         value = table[key]
-        good = isinstance(value, tuple) and len(value) == 3
-        if not (good and all(isinstance(v, kind) and not isinstance(v, bool) and v > 0 for v in value)):
+        if not (isinstance(value, tuple) and len(value) == 3 and all(type(v) in kinds and v > 0 for v in value)):
             problems.append(f"{key} must be three positive numbers (depth, height, width), not {value!r}")
     return problems
 

@@ -68,9 +68,11 @@ def _check(n: int, fractions: Sequence[float], gap: int, blocks: int) -> None:
 
 def _lengths(total: int, shares: Sequence[float]) -> list[int]:
     """Divide ``total`` slices by their shares, each at least one, by the largest remainder."""
-    ideal = [1 + share * (total - len(shares)) for share in shares]
-    lengths = [math.floor(value) for value in ideal]
-    order = sorted(range(len(shares)), key=lambda i: lengths[i] - ideal[i])
-    for i in order[: total - sum(lengths)]:
-        lengths[i] += 1
+    lengths = [max(1, math.floor(share * total)) for share in shares]
+    while sum(lengths) != total:
+        short = [share * total - length for share, length in zip(shares, lengths, strict=True)]
+        if sum(lengths) < total:
+            lengths[short.index(max(short))] += 1
+        else:
+            lengths[lengths.index(max(lengths))] -= 1
     return lengths

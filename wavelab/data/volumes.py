@@ -14,7 +14,6 @@ stand upright too (give ``aspect`` for the slice thickness).
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import zlib
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from wavelab.data.arrays import cached
 from wavelab.data.download import fetch
 from wavelab.data.hounsfield import MU_WATER, WINDOWS, hu_to_mu, mu_to_hu, window
 from wavelab.data.splits import split_slices
-from wavelab.errors import DataCorrupt, InvalidInput
+from wavelab.errors import DataCorrupt, DataUnavailable, InvalidInput
 
 __all__ = [
     "AIR",
@@ -42,7 +41,9 @@ __all__ = [
     "mni_t1",
     "mni_white_matter",
     "mu_to_hu",
+    "prepare",
     "read_nifti",
+    "read_structures",
     "split_slices",
     "window",
 ]
@@ -64,8 +65,7 @@ class Volume:
     def labels(self) -> np.ndarray:
         """Return the organ label of every voxel, uint8, same shape; 0 is unlabelled. ``structures`` has the names."""
         self._needs_labels()
-        dataset = registry.find(f"{self.id}-labels")
-        return cached(dataset, lambda: _read_registered(dataset))
+        return prepare(f"{self.id}-labels")
 
     @cached_property
     def structures(self) -> dict[str, int]:
@@ -91,7 +91,7 @@ def chest_ct() -> Volume:
     Raises:
         DataUnavailable, DataCorrupt, StorageError: see :func:`wavelab.data.fetch`.
     """
-    return _load("chest-ct", outside=_OUTSIDE)
+    return _load("chest-ct")
 
 
 def mni_t1() -> Volume:
@@ -123,6 +123,7 @@ def read_nifti(path: Path | str) -> tuple[np.ndarray, tuple[float, float, float]
         float32 otherwise; and the spacing in mm along depth, height, width.
 
     Raises:
+        DataUnavailable: there is no such file.
         DataCorrupt: the file is damaged, is no NIfTI file, is not three-dimensional, is empty or holds NaN.
     """
     import nibabel
@@ -134,8 +135,8 @@ def read_nifti(path: Path | str) -> tuple[np.ndarray, tuple[float, float, float]
         array = _values(image)
         turn = ornt_transform(io_orientation(image.affine), axcodes2ornt(AXES))
     except FileNotFoundError as error:
-        raise DataCorrupt(f"There is no volume at {path}.") from error
-    except (ImageFileError, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError, TypeError) as error:
+        raise DataUnavailable(f"There is no volume at {path}.") from error
+    except (ImageFileError, zlib.error, EOFError, OSError, ValueError, TypeError, AttributeError) as error:
         raise DataCorrupt(f"The volume {path} cannot be read: {error}. Remove it and fetch it again.") from error
     if array.ndim != 3 or array.size == 0:
         raise DataCorrupt(f"The volume {path} has shape {array.shape}; expected three dimensions, none empty.")
@@ -169,18 +170,23 @@ def _values(image) -> np.ndarray:
     return np.asarray(proxy, dtype=np.float32)
 
 
-def _read_registered(dataset: registry.Dataset, outside: int | None = None) -> np.ndarray:
-    """Read the file of a registered volume and check its spacing; ``outside`` marks voxels to set to air."""
+def prepare(id: str) -> np.ndarray:
+    """Return the memory-mapped array of a registered volume, converting its file on the first use."""
+    dataset = registry.find(id)
+    return cached(dataset, lambda: _read_registered(dataset))
+
+
+def _read_registered(dataset: registry.Dataset) -> np.ndarray:
+    """Read the file of a registered volume, check its spacing, and set what lies outside the field of view to air."""
     array, spacing = read_nifti(fetch(dataset.id))
     if not np.allclose(spacing, dataset.spacing):
         raise DataCorrupt(f"Data set {dataset.id!r} has spacing {spacing} mm, expected {dataset.spacing} mm.")
-    if outside is not None:
-        array[array == outside] = AIR
+    if dataset.unit == "HU":
+        array[array == _OUTSIDE] = AIR
     return array
 
 
-def _load(id: str, outside: int | None = None) -> Volume:
-    """Open a registered volume, converting its file on the first use."""
+def _load(id: str) -> Volume:
+    """Open a registered volume."""
     dataset = registry.find(id)
-    array = cached(dataset, lambda: _read_registered(dataset, outside))
-    return Volume(dataset.id, array, dataset.spacing, dataset.unit)
+    return Volume(dataset.id, prepare(id), dataset.spacing, dataset.unit)
