@@ -55,14 +55,11 @@ class Run:
     def _derived(self, stream: int) -> int:
         return int(np.random.SeedSequence([self.seed, stream]).generate_state(1, np.uint64)[0] >> 1)
 
-    def record(self, results: Mapping[str, Any]) -> Path:
-        """Write the chapter's results as one JSON record into the run's folder.
+    def record(self, results: Mapping[str, Any]) -> None:
+        """Write the chapter's results as one JSON record, ``record.json`` in the run's folder.
 
         Args:
             results: numbers, strings, lists and dictionaries; NumPy and torch scalars are converted.
-
-        Returns:
-            The path of the record.
 
         Raises:
             InvalidInput: a value is not finite or cannot be written as JSON.
@@ -78,7 +75,6 @@ class Run:
         path = self.folder / "record.json"
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        return path
 
 
 def start(
