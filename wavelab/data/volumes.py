@@ -14,6 +14,7 @@ stand upright too (give ``aspect`` for the slice thickness).
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import zlib
 from dataclasses import dataclass
@@ -131,6 +132,7 @@ def read_nifti(path: Path | str) -> tuple[np.ndarray, tuple[float, float, float]
     from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
     try:
+        _check_gzip(Path(path))
         image = nibabel.load(path)
         array = _values(image)
         turn = ornt_transform(io_orientation(image.affine), axcodes2ornt(AXES))
@@ -151,11 +153,22 @@ def read_structures(path: Path | str) -> dict[str, int]:
     """Read a table of structures (columns ``structure`` and ``id``) into a mapping from name to label number."""
     try:
         rows = list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
-        return {row["structure"]: int(row["id"]) for row in rows}
+        table = {row["structure"]: int(row["id"]) for row in rows}
+        if not table:
+            raise ValueError("no rows")
+        return table
     except (KeyError, ValueError, TypeError) as error:
         raise DataCorrupt(
             f"{path} is not a table of structures with columns 'structure' and 'id': {error!r}."
         ) from error
+
+
+def _check_gzip(path: Path) -> None:
+    """Read a gzip file to its end, where its checksum is: nibabel stops earlier and would miss changed bytes."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
 
 
 def _values(image) -> np.ndarray:
