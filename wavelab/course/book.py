@@ -23,7 +23,7 @@ from wavelab.data import fetch
 from wavelab.errors import InvalidInput, WavelabError
 from wavelab.paths import BUILD, ROOT
 
-HTML = BUILD / "html"
+FOLDER = BUILD / "book"
 REFERENCES = """## References
 
 ```{bibliography}
@@ -32,11 +32,12 @@ REFERENCES = """## References
 ```"""
 
 
-def build(profile: str) -> Path:
+def build(profile: str, folder: Path = FOLDER) -> Path:
     """Build the book from the last runs on a profile.
 
     Args:
         profile: the profile whose executed notebooks are shown.
+        folder: where the book is built; its pages go to ``html`` in it.
 
     Returns:
         The path of the first page.
@@ -45,42 +46,50 @@ def build(profile: str) -> Path:
         InvalidInput: a chapter has not been run, or a cell shows more than one figure.
         WavelabError: Jupyter Book reported an error or a warning; its output is shown.
     """
-    source = gather(profile)
-    target = BUILD / "book"
+    source = gather(profile, folder / "source")
     jupyter_book = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
-    command = [sys.executable, "-c", jupyter_book, "build", str(source), "--path-output", str(target)]
+    command = [sys.executable, "-c", jupyter_book, "build", str(source), "--path-output", str(folder)]
     done = subprocess.run(
         [*command, "-W", "-n", "--keep-going", "-q"], capture_output=True, text=True, env=_build_environment()
     )
     if done.returncode != 0:
         raise WavelabError(f"The book was not built. Jupyter Book said:\n{done.stdout[-4000:]}\n{done.stderr[-8000:]}")
-    made = target / "_build" / "html"
+    made = folder / "_build" / "html"
     for page in made.rglob("*.html"):
         finish_page(page, run_folder(profile) / "dark")
-    shutil.rmtree(HTML, ignore_errors=True)
-    shutil.copytree(made, HTML)
-    return HTML / "index.html"
+    shutil.rmtree(folder / "html", ignore_errors=True)
+    shutil.copytree(made, folder / "html")
+    return folder / "html" / "index.html"
 
 
-def gather(profile: str) -> Path:
-    """Gather pages and executed chapters in one folder, and return it."""
-    source = BUILD / "book" / "source"
+def gather(profile: str, source: Path) -> Path:
+    """Gather pages and executed chapters in the folder ``source``, and return it."""
+    gather_pages(source)
+    for chapter in chapters():
+        target = source / "notebooks" / chapter.part / f"{chapter.name}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(prepare_chapter(chapter, profile), target)
+    for page in source.glob("*.md"):
+        page.write_text(_book_links(page.read_text(encoding="utf-8")), encoding="utf-8")
+    config = yaml.safe_load((ROOT / "book" / "_config.yml").read_text(encoding="utf-8"))
+    config["repository"]["url"] = repository()
+    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return source
+
+
+def gather_pages(source: Path) -> None:
+    """Gather what is not a chapter: the pages of ``book/``, those made from records, figures and MathJax."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "book", source)
     shutil.copytree(ROOT / "data" / "results" / "figures", source / "_static" / "figures", dirs_exist_ok=True)
     mathjax = source / "_static" / "mathjax"
     mathjax.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(fetch("mathjax"), mathjax / "tex-svg-full.js")
-    for chapter in chapters():
-        target = source / "notebooks" / chapter.part / f"{chapter.name}.ipynb"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(prepare_chapter(chapter, profile), target)
     (source / "results.md").write_text(results_page(), encoding="utf-8")
     (source / "cost.md").write_text(cost_page(), encoding="utf-8")
-    config = yaml.safe_load((ROOT / "book" / "_config.yml").read_text(encoding="utf-8"))
-    config["repository"]["url"] = repository()
-    (source / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return source
+    for page in source.glob("*.md"):
+        text = page.read_text(encoding="utf-8").replace("](../notebooks/", "](notebooks/")
+        page.write_text(text, encoding="utf-8")
 
 
 def repository(root: Path = ROOT) -> str:

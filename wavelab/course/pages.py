@@ -116,4 +116,4 @@ def _cost(cost: Mapping[str, Any] | None) -> str:
 
 def _link(name: str) -> str:
     part = next((ROOT / "notebooks").glob(f"*/{name}.md")).parent.name
-    return f"[](notebooks/{part}/{name}.ipynb)"
+    return f"[](../notebooks/{part}/{name}.md)"
