@@ -2,11 +2,13 @@
 
 import errno
 import hashlib
+import io
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 import tempfile
 import textwrap
 import time
@@ -79,11 +81,22 @@ def test_pip_is_asked_for_one_wheel_and_no_index_is_named(tmp_path):
     assert not any("index" in argument or "://" in argument or argument == "--isolated" for argument in arguments)
 
 
-def test_source_archives_are_not_taken(ready):
+def test_source_archives_are_neither_taken_nor_run(ready, tmp_path):
     cache, index = ready
-    (index / "tinydata-1.0.tar.gz").write_bytes(b"would run code when unpacked")
+    backend = f"open({str(tmp_path / 'ran')!r}, 'w')"  # pip would import this to learn the package's metadata
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "backend.py": backend,
+        "PKG-INFO": "Metadata-Version: 2.1\nName: tinydata\nVersion: 1.0\n",
+    }
+    with tarfile.open(index / "tinydata-1.0.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(f"tinydata-1.0/{name}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
     with pytest.raises(DataUnavailable, match="tiny-a"):
         fetch("tiny-a")
+    assert not (tmp_path / "ran").exists()
     assert listing(cache) == []
 
 
@@ -226,6 +239,7 @@ def test_full_disk_while_pip_downloads(cache, index, use_registry):
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
     done = python(USE.format(str(path)) + code + "fetch('noise')")
     assert "StorageError: Cannot download the package tinydata==1.0" in done.stderr
+    assert "File too large" in done.stderr
     assert listing(cache) == []
 
 
@@ -252,7 +266,7 @@ def test_read_only_cache(ready, monkeypatch, kind):
         raise OSError(kind, os.strerror(kind))  # a real read-only folder lets root write
 
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
-    with pytest.raises(StorageError, match=r"WAVELAB_CACHE"):
+    with pytest.raises(StorageError, match=rf"{os.strerror(kind)}\. Free some space .* WAVELAB_CACHE"):
         fetch("tiny-a")
     assert listing(cache) == []
 

