@@ -129,6 +129,19 @@ def test_files_that_are_no_registry_are_refused(tmp_path):
         registry.load(tmp_path / "latin.toml")
 
 
+def test_an_installed_wheel_brings_its_registry(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "ROOT", tmp_path / "site")
+    assert registry.default_path() == tmp_path / "site" / "data" / "registry.toml"  # for the error message
+    information = tmp_path / "site" / "wavelab-9.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: wavelab\nVersion: 9\n")
+    (information / "RECORD").write_text("wavelab/data/registry.py,,\n../share/wavelab/registry.toml,,\n")
+    (tmp_path / "share" / "wavelab").mkdir(parents=True)
+    write(tmp_path / "share" / "wavelab", GOOD)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert set(registry.load()) == {"tiny"}
+
+
 def test_two_data_sets_cannot_share_a_file(tmp_path):
     with pytest.raises(DataCorrupt, match=r"\[tiny\] and \[other\] both use the file name 'A.BIN'"):
         registry.load(write(tmp_path, GOOD + entry("other", "b.bin", b"y", file="A.BIN")))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -53,9 +52,9 @@ def default_path() -> Path:
     in_project = ROOT / "data" / "registry.toml"
     if in_project.exists():
         return in_project
-    with suppress(metadata.PackageNotFoundError):
-        for file in metadata.files("wavelab") or ():
-            if file.name == "registry.toml":
+    for distribution in metadata.distributions(name="wavelab"):
+        for file in distribution.files or ():
+            if file.name == "registry.toml" and Path(file.locate()).exists():
                 return Path(file.locate())
     return in_project
 
