@@ -1,0 +1,175 @@
+"""The built book in a real browser: it reads offline, on a phone, in the dark and with a screen reader."""
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+
+import pytest
+import yaml
+
+from wavelab.course import book, run
+from wavelab.paths import BUILD, ROOT
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium here, so the book was not opened in a browser", allow_module_level=True)
+
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402
+from playwright.sync_api import sync_playwright  # noqa: E402
+
+TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(entry["file"] for part in TOC["parts"] for entry in part["chapters"]), "search"]
+CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
+# A browser asks for much of its own accord; these flags keep it to the pages.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="session")
+def html():
+    """The book, built from the smoke runs of all chapters."""
+    assert run([], "smoke"), "a chapter failed under smoke"
+    return book.build("smoke", BUILD / "test-book").parent
+
+
+@pytest.fixture(scope="session")
+def server(html):
+    """The address at which the book is served on this machine."""
+    handler = functools.partial(_Silent, directory=html)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+        thread.join()
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page and return it with everything that went wrong on the way."""
+    contexts = []
+
+    def opened(address, width=1280, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page, troubles = context.new_page(), []
+        origin = address.split("/", 3)[2]
+        page.on("console", lambda m: troubles.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("pageerror", lambda e: troubles.append(f"error: {e}"))
+        page.on("requestfailed", lambda r: troubles.append(f"failed: {r.url}"))
+        page.on("response", lambda r: troubles.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        page.on("request", lambda r: None if _is_own(r.url, origin) else troubles.append(f"external: {r.url}"))
+        page.goto(address, wait_until="load")
+        page.wait_for_function("!window.MathJax || !MathJax.startup || MathJax.startup.promise.then(() => true)")
+        return page, troubles
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def _is_own(url, origin):
+    return url.startswith(("file:", "data:", "blob:")) or url.split("/", 3)[2:3] == [origin] != [""]
+
+
+@pytest.mark.parametrize("page_name", PAGES)
+def test_opens_from_disk_and_over_http_without_a_request_elsewhere(page_name, html, server, visit):
+    for address in (f"file://{html}/{page_name}.html", f"{server}/{page_name}.html"):
+        page, troubles = visit(address)
+        page.wait_for_timeout(200)
+        assert troubles == []
+        assert page.title()
+
+
+@pytest.mark.parametrize("page_name", PAGES)
+def test_phone_does_not_scroll_sideways(page_name, html, visit):
+    page, _ = visit(f"file://{html}/{page_name}.html", width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("page_name", PAGES)
+def test_images_have_a_text_alternative_and_load(page_name, html, visit):
+    page, _ = visit(f"file://{html}/{page_name}.html")
+    for image in page.query_selector_all(".bd-main img"):
+        assert (image.get_attribute("alt") or "").strip(), image.get_attribute("src")
+        assert image.evaluate("i => i.naturalWidth") > 0
+    assert ".png" not in " ".join(i.get_attribute("alt") or "" for i in page.query_selector_all("img"))
+
+
+@pytest.mark.parametrize("page_name", [*CHAPTERS, "notation"])
+def test_mathematics_is_drawn(page_name, html, visit):
+    page, _ = visit(f"file://{html}/{page_name}.html")
+    written = page.evaluate("document.querySelectorAll('.math').length")
+    assert written > 0
+    assert page.evaluate("[...document.querySelectorAll('.math')].every(m => m.querySelector('mjx-container svg'))")
+    assert page.evaluate("document.querySelectorAll('[data-mml-node=merror]').length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page_name", CHAPTERS)
+def test_each_figure_has_its_twin(page_name, scheme, html, visit):
+    page, _ = visit(f"file://{html}/{page_name}.html", scheme=scheme)
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    visible = page.evaluate(
+        "[...document.querySelectorAll('.cell_output img')].filter(i => i.offsetParent).map(i => i.className)"
+    )
+    assert visible
+    assert all(f"only-{scheme}" in name for name in visible)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page_name", PAGES)
+def test_axe_finds_no_serious_violation(page_name, scheme, html, visit):
+    page, _ = visit(f"file://{html}/{page_name}.html", scheme=scheme)
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{v['id']}: {v['help']}: {[n['html'][:160] for n in v['nodes'][:4]]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_search_finds_daubechies(server, visit):
+    page, troubles = visit(f"{server}/search.html?q=Daubechies")
+    page.wait_for_selector("#search-results li a")
+    titles = [link.inner_text() for link in page.query_selector_all("#search-results li a")]
+    assert any("Filter banks" in title for title in titles), titles
+    assert troubles == []
+
+
+def test_slider_changes_the_figure(html, visit):
+    page, _ = visit(f"file://{html}/{CHAPTERS[0]}.html")
+    slider = page.query_selector(".explore input[type=range]")
+    picture = page.query_selector(".explore img.only-light")
+    before, label = picture.get_attribute("src"), page.inner_text(".explore output")
+    slider.evaluate("s => { s.value = s.value === s.max ? s.min : s.max; s.dispatchEvent(new Event('input')); }")
+    assert picture.get_attribute("src") != before
+    assert page.inner_text(".explore output") != label
+
+
+@pytest.mark.parametrize("page_name", CHAPTERS)
+def test_colab_button_leads_to_a_notebook_that_exists(page_name, html, visit):
+    page, _ = visit(f"file://{html}/{page_name}.html")
+    links = page.eval_on_selector_all("a[href*='colab.research.google.com']", "links => links.map(a => a.href)")
+    assert links
+    for link in links:
+        assert (ROOT / link.split("/blob/main/")[1]).is_file()
+        assert link.startswith(
+            book.repository().replace("https://", "https://colab.research.google.com/").split("/")[0]
+        )
+    assert os.path.basename(links[0]) == f"{os.path.basename(page_name)}.ipynb"
