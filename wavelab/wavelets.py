@@ -71,7 +71,7 @@ def dwt(x: Tensor, wavelet: str = "haar", levels: int = 1, dims: int = 2) -> tup
         Mallat (1989), A theory for multiresolution signal decomposition; Daubechies (1992), Ten lectures on
         wavelets. Chapters "Filter banks and multiresolution" and "Images and sub-bands".
     """
-    filters(wavelet)
+    filterbank.lookup(wavelet)
     check_tensor(x, "x", dims)
     check_levels(levels)
     check_sizes(x, levels, dims)
@@ -102,7 +102,7 @@ def idwt(approx: Tensor, details: Sequence[Tensor], wavelet: str = "haar", dims:
     Source:
         Mallat (1989); Daubechies (1992). Chapter "Filter banks and multiresolution".
     """
-    filters(wavelet)
+    filterbank.lookup(wavelet)
     check_tree(approx, details, dims)
     return filterbank.synthesis(approx, list(details), wavelet, dims)
 
@@ -128,7 +128,7 @@ def packets(x: Tensor, wavelet: str = "haar", levels: int = 1, dims: int = 2) ->
     Source:
         Coifman & Wickerhauser (1992), Entropy-based algorithms for best basis selection; ordering from ptwt.
     """
-    filters(wavelet)
+    filterbank.lookup(wavelet)
     check_tensor(x, "x", dims)
     check_levels(levels)
     check_sizes(x, levels, dims)
