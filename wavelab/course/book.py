@@ -82,9 +82,8 @@ def gather_pages(source: Path) -> None:
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "book", source)
     shutil.copytree(ROOT / "data" / "results" / "figures", source / "_static" / "figures", dirs_exist_ok=True)
-    mathjax = source / "_static" / "mathjax"
-    mathjax.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(fetch("mathjax"), mathjax / "tex-svg-full.js")
+    (source / "_mathjax").mkdir()
+    shutil.copyfile(fetch("mathjax"), source / "_mathjax" / "tex-svg-full.js")
     (source / "results.md").write_text(results_page(), encoding="utf-8")
     (source / "cost.md").write_text(cost_page(), encoding="utf-8")
     for page in source.glob("*.md"):
@@ -144,11 +143,17 @@ def _describe_figure(cell: nbformat.NotebookNode, where: str) -> None:
 
 
 def finish_page(page: Path, dark: Path) -> None:
-    """Give each figure of a page its dark twin."""
+    """Give each figure of a page its dark twin, and take out the scripts of a live kernel, which the book does not use."""
     text = page.read_text(encoding="utf-8")
-    new = re.sub(r'<img\b[^>]*\bsrc="([^"]*_images/([0-9a-f]{64})\.png)"[^>]*>', lambda m: _twin(m, page, dark), text)
+    new = re.sub(r"\s*<script[^>]*>(?:(?!</script>).)*</script>", _without_thebe, text, flags=re.DOTALL)
+    new = re.sub(r"\s*<link[^>]*sphinx-thebe\.css[^>]*>", "", new)
+    new = re.sub(r'<img\b[^>]*\bsrc="([^"]*_images/([0-9a-f]{64})\.png)"[^>]*>', lambda m: _twin(m, page, dark), new)
     if new != text:
         page.write_text(new, encoding="utf-8")
+
+
+def _without_thebe(script: re.Match) -> str:
+    return "" if "thebe" in script[0] else script[0]
 
 
 def _twin(match: re.Match, page: Path, dark: Path) -> str:
