@@ -143,7 +143,7 @@ def _describe_figure(cell: nbformat.NotebookNode, where: str) -> None:
 
 
 def finish_page(page: Path, dark: Path) -> None:
-    """Give each figure of a page its dark twin, and take out the scripts of a live kernel, which the book does not use."""
+    """Give each figure its dark twin; take out the scripts of a live kernel and a role that misleads screen readers."""
     text = page.read_text(encoding="utf-8")
     new = re.sub(r"\s*<script[^>]*>(?:(?!</script>).)*</script>", _without_thebe, text, flags=re.DOTALL)
     new = re.sub(r"\s*<link[^>]*sphinx-thebe\.css[^>]*>", "", new)
