@@ -21,6 +21,7 @@ import yaml
 from tqdm import tqdm
 
 from wavelab.course.execution import check_parameters, execute, parameters
+from wavelab.course.pages import update_readme
 from wavelab.errors import ChapterFailed, InvalidInput, UnknownName, WavelabError
 from wavelab.paths import BUILD, ROOT, atomic_write
 from wavelab.runtime import PROFILES, measured_costs
@@ -197,6 +198,8 @@ def record(profile: str) -> list[Path]:
     written.append(results / "cost.json")
     with atomic_write(written[-1]) as temporary:
         temporary.write_text(json.dumps(costs, indent=2, sort_keys=True) + "\n")
+    if update_readme():
+        written.append(ROOT / "README.md")
     return written
 
 
