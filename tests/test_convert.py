@@ -42,6 +42,8 @@ BIBLIOGRAPHY = r"""
 @misc{mallat2, author={Mallat, St{\'e}phane}, title={B Tour}, year={2009}, url={https://example.org/b_tour}}
 @article{two, author={Ho, Jo Ann and de Jong, Ab}, title={On $\phi^4$}, journal={J}, year={2020}, eprint={2001.00001}}
 @article{three, author={Daubechies, I. and Cohen, A. and Feauveau, J.}, title={Bases}, journal={J}, year={1992}}
+@misc{nobody, title={The Set}, year={2001}}
+@article{some, author={Wu, W. and others}, title={Some}, journal={J}, year={2002}}
 @article{unused, author={Nobody, N.}, title={Unused}, journal={J}, year={2000}}
 """
 
@@ -327,6 +329,12 @@ def test_citations_and_references(course):
         '<a id="ref-mallat"></a>Mallat, S. (2009a). A Tour. *Academic Press*.',
         '<a id="ref-mallat2"></a>Mallat, S. (2009b). B Tour. [https://example.org/b_tour](https://example.org/b_tour)',
     ]
+
+
+def test_works_without_all_authors(course):
+    text, references = converted(course, "{cite:t}`some` {cite:p}`nobody`").split("\n\n## References\n\n")
+    assert text == "[Wu and others (2002)](#ref-some) ([The Set, 2001](#ref-nobody))"
+    assert references.split("\n\n")[1] == '<a id="ref-some"></a>Wu, W. et al. (2002). Some. *J*.'
 
 
 def test_no_citation_needs_no_bibliography(course):

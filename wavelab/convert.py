@@ -688,25 +688,32 @@ def _names(entry: Entry, full: bool = False) -> str:
     """Return the authors as ``Guth et al.``, or all of them with initials."""
     people = entry.persons.get("author") or entry.persons.get("editor") or []
     last = [_plain(" ".join(person.prelast_names + person.last_names)) for person in people]
+    if not last:
+        return _plain(entry.fields.get("title", entry.key))
     if full:
         first = ["".join(f" {_plain(name)[0]}." for name in p.first_names + p.middle_names) for p in people]
-        return ", ".join(f"{surname}{',' * bool(given)}{given}" for surname, given in zip(last, first))
+        return ", ".join(f"{surname}{',' * bool(given)}{given}" for surname, given in zip(last, first)).replace(
+            ", others", " et al."
+        )
     return f"{last[0]} et al." if len(last) > 2 else " and ".join(last)
 
 
 def _described(entry: Entry) -> str:
     """Return title, place of publication and link of a work."""
-    of = {name.lower(): _plain(value) for name, value in entry.fields.items()}
-    venue = next(
-        (of[name] for name in ("journal", "booktitle", "publisher", "school", "institution") if name in of), ""
-    )
+    venues = ("journal", "booktitle", "publisher", "school", "institution", "howpublished")
+    of = {
+        name: _plain(entry.fields[name])
+        for name in (*venues, "title", "volume", "number", "pages")
+        if name in entry.fields
+    }
+    venue = next((of[name] for name in venues if name in of), "")
     where = f"*{venue}*" if venue else ""
     where += (f", {of['volume']}" if "volume" in of else "") + (f"({of['number']})" if "number" in of else "")
     where += f", {of['pages']}" if "pages" in of else ""
     link = entry.fields.get("url", "")
-    if "eprint" in of:
-        link = f"https://arxiv.org/abs/{of['eprint']}"
-    if "doi" in of:
+    if "eprint" in entry.fields:
+        link = f"https://arxiv.org/abs/{entry.fields['eprint']}"
+    if "doi" in entry.fields:
         link = f"https://doi.org/{quote(entry.fields['doi'], safe='/')}"
     text = "".join(f" {part}." for part in (of.get("title"), where) if part)
     return f"{text} [{link}]({link})" if link else text
