@@ -12,7 +12,7 @@ import nbformat
 import papermill
 import pytest
 
-from wavelab import convert
+from wavelab.course import convert
 from wavelab.errors import InvalidInput, StorageError
 
 HEADER = """\
@@ -643,7 +643,7 @@ def test_the_file_is_minimal_and_valid(course):
 def test_two_conversions_are_byte_identical(course):
     path = chapter(course, WHOLE + "\n\nSame.\n\n+++\n\nSame.\n\n+++\n\nSame.\n")
     first = convert.write_notebook(path).read_bytes()
-    script = f"from wavelab import convert; convert.write_notebook({str(path)!r})"
+    script = f"from wavelab.course import convert; convert.write_notebook({str(path)!r})"
     path.with_suffix(".ipynb").unlink()
     subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": "7"}, check=True)
     assert path.with_suffix(".ipynb").read_bytes() == first
