@@ -13,6 +13,7 @@ import papermill
 import pytest
 
 from wavelab.course import convert
+from wavelab.course.solutions import ATTEMPT
 from wavelab.errors import InvalidInput, StorageError
 
 HEADER = """\
@@ -565,7 +566,7 @@ def test_gated_solution(course):
     asked, stub, attempt, text, solution, check = cells
     assert asked.source.endswith("**Exercise 1** *(Code: halve)*\n\nWrite `halve`.")
     assert stub.source == (
-        f"{convert._ATTEMPT}\n\n"
+        f"{ATTEMPT}\n\n"
         'def halve(x, by=2):\n    """Return half of x."""\n'
         '    raise NotImplementedError("Exercise 1: Code: halve: write the body of halve")'
     )
