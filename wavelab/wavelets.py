@@ -17,8 +17,9 @@ import ptwt
 import torch
 from torch import Tensor
 
-from wavelab import filterbank
-from wavelab.filterbank import Filters, filters
+from wavelab.errors import InvalidInput
+from wavelab.filterbank import Filters, analysis_matrix, check_wavelet, filters
+from wavelab.separable import analyse, synthesise
 from wavelab.subbands import (
     SUBBANDS,
     check_levels,
@@ -35,9 +36,85 @@ from wavelab.subbands import (
 from wavelab.whitening import Whitening
 
 __all__ = [
-    "SUBBANDS", "Filters", "Whitening", "dwt", "filters", "flatten", "idwt", "mosaic", "pack", "packets", "parents",
-    "unflatten", "unpack",
+    "SUBBANDS", "Filters", "Whitening", "analysis_matrix", "dwt", "filters", "flatten", "idwt", "mosaic", "pack",
+    "packets", "parents", "unflatten", "unpack",
 ]  # fmt: skip
+
+
+class _Analysis(torch.autograd.Function):
+    """The pyramid of the analysis matrix; its derivative is its transpose, :class:`_Synthesis` of the same matrix."""
+
+    @staticmethod
+    def forward(x, wavelet, dual, levels, dims, check):
+        details = []
+        for _ in range(levels):
+            x, detail = analyse(x, wavelet, dual, dims)
+            details.append(detail)
+        if check and not torch.compiler.is_compiling():
+            _check_finite(x)
+        return (x, *reversed(details))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _, *ctx.options = inputs
+
+    @staticmethod
+    def backward(ctx, *grads):
+        wavelet, dual, _, dims, _ = ctx.options
+        return _Synthesis.apply(wavelet, dual, dims, *grads), None, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        wavelet, dual, levels, dims, _ = ctx.options
+        return _Analysis.apply(tangent, wavelet, dual, levels, dims, False)
+
+    @staticmethod
+    def vmap(info, in_dims, x, *options):
+        outputs = _Analysis.apply(x.movedim(in_dims[0], 0), *options)
+        return outputs, (0,) * len(outputs)
+
+
+class _Synthesis(torch.autograd.Function):
+    """The transpose of :class:`_Analysis`."""
+
+    @staticmethod
+    def forward(wavelet, dual, dims, approx, *details):
+        x = approx
+        for detail in details:
+            x = synthesise(x, detail, wavelet, dual, dims)
+        return x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.options, ctx.coefficients = inputs[:3], [(c.shape, c.dtype, c.device) for c in inputs[3:]]
+
+    @staticmethod
+    def backward(ctx, grad):
+        wavelet, dual, dims = ctx.options
+        levels = len(ctx.coefficients) - 1
+        return None, None, None, *_Analysis.apply(grad, wavelet, dual, levels, dims, False)
+
+    @staticmethod
+    def jvp(ctx, *tangents):
+        filled = (
+            torch.zeros(shape, dtype=dtype, device=device) if tangent is None else tangent
+            for tangent, (shape, dtype, device) in zip(tangents[3:], ctx.coefficients)
+        )
+        return _Synthesis.apply(*ctx.options, *filled)
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        moved = (
+            c.expand(info.batch_size, *c.shape) if axis is None else c.movedim(axis, 0)
+            for c, axis in zip(inputs[3:], in_dims[3:])
+        )
+        return _Synthesis.apply(*inputs[:3], *moved), 0
+
+
+def _check_finite(approx: Tensor) -> None:
+    """Look for NaN where looking is cheap: every value of the signal reaches the coarsest approximation."""
+    if approx.device.type == "cpu" and not approx.sum().isfinite() and not approx.isfinite().all():
+        raise InvalidInput("x holds NaN or infinite values; expected finite numbers. Find them with x.isfinite().")
 
 
 def dwt(x: Tensor, wavelet: str = "haar", levels: int = 1, dims: int = 2) -> tuple[Tensor, list[Tensor]]:
@@ -71,11 +148,12 @@ def dwt(x: Tensor, wavelet: str = "haar", levels: int = 1, dims: int = 2) -> tup
         Mallat (1989), A theory for multiresolution signal decomposition; Daubechies (1992), Ten lectures on
         wavelets. Chapters "Filter banks and multiresolution" and "Images and sub-bands".
     """
-    filterbank.lookup(wavelet)
+    check_wavelet(wavelet)
     check_tensor(x, "x", dims)
     check_levels(levels)
     check_sizes(x, levels, dims)
-    approx, *details = filterbank.analysis(x, wavelet, levels, dims)
+    transform = _Analysis.forward if torch.compiler.is_compiling() else _Analysis.apply
+    approx, *details = transform(x, wavelet, False, levels, dims, True)
     return approx, details
 
 
@@ -102,9 +180,10 @@ def idwt(approx: Tensor, details: Sequence[Tensor], wavelet: str = "haar", dims:
     Source:
         Mallat (1989); Daubechies (1992). Chapter "Filter banks and multiresolution".
     """
-    filterbank.lookup(wavelet)
+    check_wavelet(wavelet)
     check_tree(approx, details, dims)
-    return filterbank.synthesis(approx, list(details), wavelet, dims)
+    transform = _Synthesis.forward if torch.compiler.is_compiling() else _Synthesis.apply
+    return transform(wavelet, True, dims, approx, *details)
 
 
 def packets(x: Tensor, wavelet: str = "haar", levels: int = 1, dims: int = 2) -> Tensor:
@@ -128,7 +207,7 @@ def packets(x: Tensor, wavelet: str = "haar", levels: int = 1, dims: int = 2) ->
     Source:
         Coifman & Wickerhauser (1992), Entropy-based algorithms for best basis selection; ordering from ptwt.
     """
-    filterbank.lookup(wavelet)
+    check_wavelet(wavelet)
     check_tensor(x, "x", dims)
     check_levels(levels)
     check_sizes(x, levels, dims)
