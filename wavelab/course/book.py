@@ -24,6 +24,7 @@ from wavelab.errors import InvalidInput, WavelabError
 from wavelab.paths import BUILD, ROOT
 
 FOLDER = BUILD / "book"
+LONGEST_DRAWING = 8  # lines; a longer cell that draws a figure is folded
 REFERENCES = """## References
 
 ```{bibliography}
@@ -115,6 +116,7 @@ def prepare_chapter(chapter: Chapter, profile: str) -> nbformat.NotebookNode:
             cell.metadata.tags = [*tags, "remove-cell"]
         if cell.cell_type == "code":
             _describe_figure(cell, chapter.name)
+            _fold_drawing(cell)
         else:
             cell.source = _book_links(cell.source)
     notebook.cells.append(nbformat.v4.new_markdown_cell(REFERENCES))
@@ -125,6 +127,13 @@ def _book_links(text: str) -> str:
     """Point links to other chapters at their executed notebooks, and links to the book's pages at where they lie."""
     text = re.sub(r"\]\(((?:[\w./-]*/)?\d\d-[\w-]+)\.md(#[\w-]+)?\)", r"](\1.ipynb\2)", text)
     return text.replace("](../../book/", "](../../")
+
+
+def _fold_drawing(cell: nbformat.NotebookNode) -> None:
+    """Fold the source of a cell that mostly draws; its figure stays in view."""
+    draws = re.search(r"^\s*(plotting\.)?(show|explore)\(", cell.source, re.MULTILINE)
+    if draws and cell.source.count("\n") >= LONGEST_DRAWING:
+        cell.metadata.tags = [*cell.metadata.get("tags", []), "hide-input"]
 
 
 def _describe_figure(cell: nbformat.NotebookNode, where: str) -> None:
