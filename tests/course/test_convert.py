@@ -368,6 +368,7 @@ def test_no_citation_needs_no_bibliography(course):
         ("```{list-table}\na\n```", 14, "list of lists"),
         ("```{list-table}\n* - a\n  - b\n* - c\n```", 14, "equally long"),
         ("```{note}\n---\na: [\n---\n```", 13, "not YAML"),
+        ("```{note}\n---\n- a\n---\n```", 13, "not YAML"),
         ("```{solution} ex-none\nText\n```", 13, "'ex-none'"),
         ("```{solution-start} ex-none\n```\nText\n```{solution-end}\n```", 13, "'ex-none'"),
         (code("x = 1", "solution"), 16, "no gated solution"),
@@ -397,6 +398,7 @@ def test_errors_name_chapter_line_and_cause(course, body, line, words):
         HEADER.replace("name: python3", "name: julia").encode(),
         HEADER.replace("kernelspec:", "kernelspec: [").encode(),
         (HEADER + "```{code-cell} ipython3\n:tags: [a\nx\n```\n").encode(),
+        (HEADER + "```{code-cell} ipython3\n:tags::[a]\n\nx\n```\n").encode(),
     ],
 )
 def test_what_is_no_source_is_refused(course, content):

@@ -69,6 +69,7 @@ if importlib.util.find_spec("wavelab") is None:
     sys.path.insert(0, str((*found, clone)[0]))
     importlib.invalidate_caches()
 '''
+_UNREADABLE = (KeyError, TypeError, ValueError, yaml.YAMLError, MystMetadataParsingError, nbformat.ValidationError)
 
 
 def read_chapter(path: Path | str) -> NotebookNode:
@@ -88,7 +89,7 @@ def read_chapter(path: Path | str) -> NotebookNode:
         header = yaml.safe_load(HEADER.match(source)["yaml"] or "")
         found = header["jupytext"]["text_representation"]["format_name"], header["kernelspec"]["name"]
         notebook = jupytext.reads(source, fmt="md:myst")
-    except (KeyError, TypeError, ValueError, yaml.YAMLError, MystMetadataParsingError) as error:
+    except _UNREADABLE as error:
         found = f"{type(error).__name__}: {error}"
     if found != ("myst", "python3"):
         raise InvalidInput(

@@ -60,17 +60,23 @@ def render(page: Page, text: str) -> str:
 
 def _block(page: Page, fence: re.Match) -> str:
     """Return a directive as Markdown, any other fenced block as it is."""
-    named = re.fullmatch(r"\{([\w:.-]+)\}[ \t]*(.*)", fence["info"].strip())
+    info = fence["info"].strip()
+    named = re.fullmatch(r"\{([\w:.-]+)\}[ \t]*(.*)", info)
     if not named:
         return fence[0]
     body = re.sub(rf"^{fence['indent']}", "", fence["body"], flags=re.MULTILINE)
     header = _OPTIONS.match(body)
+    block = Block(page, *named.groups(), _options(page, info, header), body[header.end() :])
+    return textwrap.indent(directive(block), fence["indent"])
+
+
+def _options(page: Page, info: str, header: re.Match) -> dict[str, str]:
+    """Return the options of a directive, written as YAML between dashes or one a line as ``:name: value``."""
     try:
         options = yaml.safe_load(header["yaml"] or "") or dict(re.findall(r":([\w-]+):[ \t]*(.*)", header[0]))
-    except yaml.YAMLError as error:
-        raise page.error(fence["info"], f"the options of {{{named[1]}}} are not YAML: {error}") from error
-    options = {key: str(value) for key, value in options.items()}
-    return textwrap.indent(directive(Block(page, *named.groups(), options, body[header.end() :])), fence["indent"])
+        return {key: str(value) for key, value in options.items()}
+    except (yaml.YAMLError, AttributeError) as error:
+        raise page.error(info, f"the options of {info} are not YAML, a line 'name: value' each: {error}") from error
 
 
 def _prose(page: Page, text: str) -> str:
