@@ -10,13 +10,13 @@ def test_run_then_skip_then_rerun_what_changed(project):
     first = project.course("run")
     assert first.returncode == 0, first.stderr
     assert re.search(r"01-first +\d+ s", first.stdout)
-    outputs = nbformat.read(project.executed("01-first"), as_version=4).cells[3].outputs
-    assert "cpu 1" in str(outputs)
+    assert "cpu 1" in str(nbformat.read(project.executed("01-first"), as_version=4).cells)
 
     again = project.course("run")
     assert again.stdout.count("unchanged since its last run") == 2
 
-    (project.root / "wavelab" / "errors.py").open("a").write("\n# a change in the package\n")
+    package = project.root / "wavelab" / "errors.py"
+    package.write_text(package.read_text() + "\n# a change in the package\n")
     project.chapter("02-second", "The second, changed")
     listed = project.course("list")
     assert listed.stdout.count("out of date") == 2
