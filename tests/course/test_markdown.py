@@ -1,4 +1,4 @@
-"""What directives, roles, references and citations become, and how their errors read."""
+"""What directives, roles and the rest of MyST become."""
 
 import pytest
 from made_course import chapter, converted, project
