@@ -1,0 +1,8 @@
+"""Run every benchmark: ``python -m tests.bench``. Ratios are what counts; times differ from machine to machine."""
+
+import sys
+
+from tests.bench import bench_wavelets
+
+if __name__ == "__main__":
+    sys.exit(bench_wavelets.main())
