@@ -22,32 +22,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wavelab.filterbank import analysis_matrix, taps
+from wavelab.filterbank import taps
+from wavelab.plans import MANY, Axis, Plan, cached_plan, make_plan
 
-ROWS, COLUMNS = 16, 32  # rows of a block: any axis but the last, the last axis
-WHOLE, BLOCKED, WHOLE_ELSEWHERE = 64, 1024, 512  # largest axis for the whole matrix, for blocks; off the CPU
-MANY = 2**16  # values that make blocks pay off
 PART = 2**20  # values of a batch that go through together
-
-Piece = tuple[int, int, Tensor]  # first column, last column + 1, what a block of rows has there
-
-
-class Axis(NamedTuple):
-    """How one axis is transformed: by blocks of a matrix, or by a kernel."""
-
-    n: int  # values
-    block: int  # rows of a block; n where there is only one
-    run: int  # coefficients lie in runs of this length, low-pass and high-pass in turn
-    blocks: tuple[tuple[Piece, ...], ...]
-    inner: range  # the blocks that do not wrap around: one matrix for all, each a block further on
-    kernel: Tensor | None  # shape (2, 1, taps, 1)
-    transpose: bool
 
 
 def analyse(x: Tensor, wavelet: str, dual: bool, dims: int) -> tuple[Tensor, Tensor]:
@@ -66,11 +49,11 @@ def analyse(x: Tensor, wavelet: str, dual: bool, dims: int) -> tuple[Tensor, Ten
     lead, space = x.shape[: x.ndim - dims], x.shape[x.ndim - dims :]
     half = [n // 2 for n in space]
     x = x.reshape(-1, *space).contiguous()
-    approx, detail = x.new_empty(len(x), *half), x.new_empty(len(x), 2**dims - 1, *half)
-    axes = _axes(x, tuple(space), wavelet, dual, False)
+    approx, detail = x.new_empty(x.shape[0], *half), x.new_empty(x.shape[0], 2**dims - 1, *half)
+    plan = _plan(x, space, wavelet, dual, False)
     for part in _parts(x):
-        if axes:
-            _split(_filter(x[part], axes), approx[part], detail[part], axes)
+        if plan:
+            _split(_filter(x[part], plan), approx[part], detail[part], plan)
         else:
             _mix_phases(x[part], approx[part], detail[part], wavelet, dual)
     return approx.view(*lead, *half), detail.view(*lead, 2**dims - 1, *half)
@@ -90,85 +73,53 @@ def synthesise(approx: Tensor, detail: Tensor, wavelet: str, dual: bool, dims: i
         Shape ``(..., *2 space)``, contiguous.
     """
     lead, half = approx.shape[: approx.ndim - dims], approx.shape[approx.ndim - dims :]
-    space = tuple(2 * n for n in half)
+    space = [2 * n for n in half]
     approx, detail = approx.reshape(-1, *half), detail.reshape(-1, 2**dims - 1, *half)
-    x = approx.new_empty(len(approx), *space)
-    axes = _axes(x, space, wavelet, dual, True)
+    x = approx.new_empty(approx.shape[0], *space)
+    plan = _plan(x, space, wavelet, dual, True)
     for part in _parts(x):
-        if axes:
-            _sort(_filter(_merge(approx[part], detail[part], axes), axes), x[part], axes)
+        if plan:
+            _sort(_filter(_merge(approx[part], detail[part], plan), plan), x[part], plan)
         else:
             _unmix_phases(approx[part], detail[part], x[part], wavelet, dual)
     return x.view(*lead, *space)
 
 
-def _parts(x: Tensor) -> list[slice]:
-    size = len(x) if torch.compiler.is_compiling() else max(1, PART // math.prod(x.shape[1:]))
-    return [slice(start, start + size) for start in range(0, len(x), size)]
-
-
-def _axes(x: Tensor, space: tuple[int, ...], wavelet: str, dual: bool, transpose: bool) -> tuple[Axis, ...]:
-    """Choose how to transform every axis; nothing where the phases are mixed instead."""
+def _plan(x: Tensor, space: list[int], wavelet: str, dual: bool, transpose: bool) -> Plan | None:
+    """Choose how to transform every axis; ``None`` where the phases are mixed instead."""
+    options = tuple(space), wavelet, dual, transpose, x.numel() >= MANY, x.dtype, x.device
     if torch.compiler.is_compiling():
-        kernel = x.new_tensor(taps(wavelet, dual)).view(2, 1, -1, 1)
-        return tuple(Axis(n, n, n // 2, (), range(0), kernel, transpose) for n in space)
-    if len(taps(wavelet, dual)[0]) == 2:
-        return ()
-    blocks = [ROWS] * (len(space) - 1) + [COLUMNS]
-    options = x.numel() >= MANY, wavelet, dual, transpose, x.dtype, x.device
-    return tuple(_axis(n, block, *options) for n, block in zip(space, blocks))
+        return make_plan(*options, convolve=True)
+    return None if len(taps(wavelet, dual)[0]) == 2 else cached_plan(*options)
 
 
-@lru_cache(maxsize=256)
-def _axis(n, block, many, wavelet, dual, transpose, dtype, device) -> Axis:
-    """Choose how to transform one axis, as the module's docstring says."""
-    on_cpu = device.type == "cpu"
-    blocked = on_cpu and many and WHOLE < n <= BLOCKED and n % block == 0
-    if not blocked and n > (4 * WHOLE if on_cpu else WHOLE_ELSEWHERE):
-        kernel = torch.tensor(taps(wavelet, dual), dtype=dtype, device=device).view(2, 1, -1, 1)
-        return Axis(n, n, n // 2, (), range(0), kernel, transpose)
-    block = block if blocked else n
-    run = 1 if blocked and transpose else block // 2
-    matrix = analysis_matrix(wavelet, n, dual)
-    matrix = matrix.view(2, n // (2 * run), run, n).transpose(0, 1).reshape(n, n)
-    matrix = (matrix.T if transpose else matrix).to(device, dtype)
-    blocks = tuple(_pieces(rows) for rows in matrix.split(block))
-    whole = [k for k, pieces in enumerate(blocks) if len(pieces) == 1 and pieces[0][1] - pieces[0][0] < n]
-    inner = range(whole[0], whole[-1] + 1) if whole else range(0)
-    return Axis(n, block, run, blocks, inner, None, transpose)
+def _parts(x: Tensor) -> list[slice]:
+    """Cut a batch into parts of a few megabytes."""
+    batch, *space = x.shape
+    size = max(1, PART // math.prod(space))
+    if batch <= size or torch.compiler.is_compiling():
+        return [slice(None)]
+    return [slice(start, start + size) for start in range(0, batch, size)]
 
 
-def _pieces(rows: Tensor) -> tuple[Piece, ...]:
-    """Leave out the columns where a block of rows is zero: one piece, or two where the band wraps around."""
-    n = rows.shape[1]
-    used = rows.ne(0).any(0).nonzero().flatten()
-    gaps = torch.diff(used, append=used[:1] + n)
-    widest = int(gaps.argmax())
-    start, length = int(used[(widest + 1) % len(used)]), n + 1 - int(gaps[widest])
-    if length > 0.8 * n:
-        return ((0, n, rows.contiguous()),)
-    ends = sorted([(start, min(start + length, n)), (0, start + length - n)], key=lambda end: end[0] - end[1])
-    return tuple((i, j, rows[:, i:j].contiguous()) for i, j in ends if i < j)
-
-
-def _filter(x: Tensor, axes: tuple[Axis, ...]) -> Tensor:
+def _filter(x: Tensor, plan: Plan) -> Tensor:
     """Transform every axis of ``(batch, *space)``: the last but one, then those before it, then the last.
 
     Returns:
         ``(blocks of the last axis, blocks of axis 1, ..., batch, rows of a block of axis 1, ..., of the last axis)``.
     """
-    *outer, last = axes
+    *outer, last = plan.axes
     columns = last.n
     for axis in reversed(outer):
-        x = _rows(x.reshape(-1, axis.n, columns), axis)
+        x = _rows(x.reshape(-1, axis.n, columns), axis, plan.transpose)
         columns *= axis.block
-    return _columns(x.reshape(-1, last.n), last)
+    return _columns(x.reshape(-1, last.n), last, plan.transpose)
 
 
-def _rows(x: Tensor, axis: Axis) -> Tensor:
+def _rows(x: Tensor, axis: Axis, transpose: bool) -> Tensor:
     """Transform the middle axis of ``(batch, n, columns)``: ``(blocks, batch, rows of a block, columns)``."""
     if axis.kernel is not None:
-        return _convolve(x, axis)
+        return _convolve(x, axis.kernel, transpose)
     batch, _, columns = x.shape
     out = x.new_empty(len(axis.blocks), batch, axis.block, columns)
     for target, ((i, j, matrix), *rest) in zip(out.unbind(), axis.blocks):
@@ -178,76 +129,68 @@ def _rows(x: Tensor, axis: Axis) -> Tensor:
     return out
 
 
-def _columns(x: Tensor, axis: Axis) -> Tensor:
+def _columns(x: Tensor, axis: Axis, transpose: bool) -> Tensor:
     """Transform the last axis of ``(signals, n)``: ``(blocks, signals, rows of a block)``."""
     if axis.kernel is not None:
-        return _convolve(x.unsqueeze(-1), axis)
-    out = x.new_empty(len(axis.blocks), len(x), axis.block)
-    inner = axis.inner
+        return _convolve(x.unsqueeze(-1), axis.kernel, transpose)
+    blocks, inner = axis.blocks, axis.inner
+    out = x.new_empty(len(blocks), x.shape[0], axis.block)
     if inner:  # all of them at once
-        ((i, j, matrix),) = axis.blocks[inner.start]
+        ((i, j, matrix),) = blocks[inner.start]
         windows = x[:, i:].unfold(1, j - i, axis.block)[:, : len(inner)].transpose(0, 1)
         torch.bmm(windows, matrix.T.expand(len(inner), -1, -1), out=out[inner.start : inner.stop])
-    for k in (*range(inner.start), *range(inner.stop, len(out))):
-        (i, j, matrix), *rest = axis.blocks[k]
+    for k in (*range(inner.start), *range(inner.stop, len(blocks))):
+        (i, j, matrix), *rest = blocks[k]
         torch.mm(x[:, i:j], matrix.T, out=out[k])
         for i, j, matrix in rest:
             out[k].addmm_(x[:, i:j], matrix.T)
     return out
 
 
-def _convolve(x: Tensor, axis: Axis) -> Tensor:
+def _convolve(x: Tensor, kernel: Tensor, transpose: bool) -> Tensor:
     """Transform the middle axis of ``(batch, n, columns)``, its coefficients first all low-pass, then all high-pass."""
     batch, n, columns = x.shape
-    length = axis.kernel.shape[2]
+    length = kernel.shape[2]
     before = length // 2 - 1
-    if axis.transpose:
+    if transpose:
         places = torch.arange(-(length // 2), n // 2 + length // 2, device=x.device) % (n // 2)
         padded = x.reshape(batch, 2, n // 2, columns).index_select(2, places)
-        x = F.conv_transpose2d(padded, axis.kernel, stride=(2, 1))
+        x = F.conv_transpose2d(padded, kernel, stride=(2, 1))
         return x[:, 0, before + 2 * (length // 2) :][:, :n]
     places = torch.arange(-before, n + length - 2 - before, device=x.device) % n
-    return F.conv2d(x.index_select(1, places).unsqueeze(1), axis.kernel, stride=(2, 1)).reshape(batch, n, columns)
+    return F.conv2d(x.index_select(1, places).unsqueeze(1), kernel, stride=(2, 1)).reshape(batch, n, columns)
 
 
-def _split(x: Tensor, approx: Tensor, detail: Tensor, axes: tuple[Axis, ...]) -> None:
+def _split(x: Tensor, approx: Tensor, detail: Tensor, plan: Plan) -> None:
     """Sort what :func:`_filter` returns into the approximation and the details."""
-    dims, batch = len(axes), len(approx)
-    counts, runs = [axis.n // axis.block for axis in axes], [axis.block // 2 for axis in axes]
-    x = x.reshape(counts[-1], *counts[:-1], batch, *(v for run in runs for v in (2, run)))
-    bands = [dims + 1 + 2 * i for i in reversed(range(dims))]  # the last axis' letter comes first
-    grid = [v for i in range(dims) for v in ((i + 1) % dims, dims + 2 + 2 * i)]
-    size = [v for pair in zip(counts, runs) for v in pair]
-    coefficients = approx.view(batch, *size), detail.view(batch, -1, *size)
-    for source, target in _bands(x.permute(dims, *bands, *grid), *coefficients):
+    batch = approx.shape[0]
+    x = x.reshape(*plan.before, batch, *plan.after).permute(plan.order)
+    for source, target in _bands(x, approx.view(batch, *plan.band), detail.view(batch, -1, *plan.band)):
         target.copy_(source)
 
 
-def _merge(approx: Tensor, detail: Tensor, axes: tuple[Axis, ...]) -> Tensor:
+def _merge(approx: Tensor, detail: Tensor, plan: Plan) -> Tensor:
     """Lay the coefficients out on the grid of the signal, in the runs that the axes ask for."""
-    dims, batch = len(axes), len(approx)
-    size = [v for axis in axes for v in (axis.n // (2 * axis.run), axis.run)]
-    x = approx.new_empty(batch, *(v for axis in axes for v in (axis.n // (2 * axis.run), 2, axis.run)))
-    grid = [v for i in range(dims) for v in (3 * i + 1, 3 * i + 3)]
-    view = x.permute(0, *(3 * i + 2 for i in reversed(range(dims))), *grid)
-    for target, source in _bands(view, approx.reshape(batch, *size), detail.reshape(batch, -1, *size)):
+    batch = approx.shape[0]
+    x = approx.new_empty(batch, *plan.grid)
+    coefficients = approx.reshape(batch, *plan.band), detail.reshape(batch, -1, *plan.band)
+    for target, source in _bands(x.permute(plan.grid_order), *coefficients):
         target.copy_(source)
     return x
 
 
-def _sort(x: Tensor, out: Tensor, axes: tuple[Axis, ...]) -> None:
+def _sort(x: Tensor, out: Tensor, plan: Plan) -> None:
     """Bring what :func:`_filter` returns into the order of the signal."""
-    dims, counts, blocks = len(axes), [axis.n // axis.block for axis in axes], [axis.block for axis in axes]
-    x = x.reshape(counts[-1], *counts[:-1], len(out), *blocks)
-    x = x.permute(dims, *(v for i in range(dims) for v in ((i + 1) % dims, dims + 1 + i)))
+    x = x.reshape(*plan.before, out.shape[0], *plan.after).permute(plan.order)
     out.view(x.shape).copy_(x)
 
 
 def _bands(x: Tensor, approx: Tensor, detail: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pair the parts of ``(batch, 2, ..., 2, *grid)`` with those of the approximation and the details."""
+    """Pair the parts of ``(batch, 2, ..., 2, *band)`` with those of the approximation and the details."""
     for k in reversed(range(x.ndim - approx.ndim)):
-        high, x = x[:, 1], x[:, 0]
-        yield high, detail[:, 2**k - 1 : 2 ** (k + 1) - 1].reshape(high.shape)
+        high, x = x.select(1, 1), x.select(1, 0)
+        part = detail.narrow(1, 2**k - 1, 2**k)
+        yield high, part if k == 1 else part.reshape(high.shape)
     yield x, approx
 
 
@@ -263,14 +206,14 @@ def _mixing(wavelet: str, dual: bool, dims: int, dtype: torch.dtype, device: tor
 def _phases(x: Tensor) -> Tensor:
     """View ``(batch, *space)`` as ``(batch, 2, ..., 2, *space / 2)``, the last axis' phase first."""
     dims = x.ndim - 1
-    x = x.view(len(x), *(v for n in x.shape[1:] for v in (n // 2, 2)))
+    x = x.view(x.shape[0], *(v for n in x.shape[1:] for v in (n // 2, 2)))
     return x.permute(0, *range(2 * dims, 0, -2), *range(1, 2 * dims, 2))
 
 
 def _mix_phases(x: Tensor, approx: Tensor, detail: Tensor, wavelet: str, dual: bool) -> None:
     """Analyse by a filter of two taps: ``y_b(k) = sum_p m_bp x(2k + p)``."""
-    batch, matrix = len(x), _mixing(wavelet, dual, x.ndim - 1, x.dtype, x.device)
-    phases = _phases(x).reshape(batch, len(matrix), -1)
+    batch, matrix = x.shape[0], _mixing(wavelet, dual, x.ndim - 1, x.dtype, x.device)
+    phases = _phases(x).reshape(batch, matrix.shape[0], -1)
     matrix = matrix.expand(batch, -1, -1)
     torch.bmm(matrix[:, :1], phases, out=approx.view(batch, 1, -1))
     torch.bmm(matrix[:, 1:], phases, out=detail.view(batch, -1, phases.shape[-1]))
@@ -278,8 +221,8 @@ def _mix_phases(x: Tensor, approx: Tensor, detail: Tensor, wavelet: str, dual: b
 
 def _unmix_phases(approx: Tensor, detail: Tensor, out: Tensor, wavelet: str, dual: bool) -> None:
     """Apply the transpose of :func:`_mix_phases`."""
-    batch, matrix = len(approx), _mixing(wavelet, dual, out.ndim - 1, out.dtype, out.device)
-    low, high = approx.reshape(batch, 1, -1), detail.reshape(batch, len(matrix) - 1, -1)
+    batch, matrix = approx.shape[0], _mixing(wavelet, dual, out.ndim - 1, out.dtype, out.device)
+    low, high = approx.reshape(batch, 1, -1), detail.reshape(batch, matrix.shape[0] - 1, -1)
     weight = matrix[0, 0].item()  # the low-pass filter counts alike in all phases
     mixed = torch.baddbmm(low, matrix[1:].T.expand(batch, -1, -1), high, beta=weight)
     phases = _phases(out)

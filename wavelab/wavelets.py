@@ -11,6 +11,7 @@ PyWavelets' ``cH``. HL is ``cV`` and HH is ``cD``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import ptwt
@@ -113,7 +114,7 @@ class _Synthesis(torch.autograd.Function):
 
 def _check_finite(approx: Tensor) -> None:
     """Look for NaN where looking is cheap: every value of the signal reaches the coarsest approximation."""
-    if approx.device.type == "cpu" and not approx.sum().isfinite() and not approx.isfinite().all():
+    if approx.device.type == "cpu" and not math.isfinite(approx.sum()) and not approx.isfinite().all():
         raise InvalidInput("x holds NaN or infinite values; expected finite numbers. Find them with x.isfinite().")
 
 
