@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
 import pywt
 import torch
 from torch import Tensor
 
 from wavelab.errors import UnknownName
+from wavelab.subbands import SUBBANDS, check_levels
 
 _BANKS = {name: pywt.Wavelet(name) for name in pywt.wavelist(kind="discrete")}
 # (name, dual) to the low-pass and high-pass filters in the order in which they meet the signal.
@@ -110,3 +113,36 @@ def analysis_matrix(wavelet: str, n: int, dual: bool = False) -> Tensor:
         matrix[0, rows, columns] += a
         matrix[1, rows, columns] += b
     return matrix.reshape(n, n)
+
+
+def noise_gains(wavelet: str, levels: int, dims: int = 2) -> list[Tensor]:
+    r"""Return the standard deviation of white noise of standard deviation 1 in every sub-band.
+
+    It is the norm of the sub-band's filter: 1 for orthogonal wavelets, not for biorthogonal ones. (The periodic
+    boundary changes it where a filter is longer than the signal; that is left out.)
+
+    Args:
+        wavelet: any discrete PyWavelets name.
+        levels: number of levels.
+        dims: number of space axes.
+
+    Returns:
+        One float64 tensor a level, coarsest first, shape ``(2**dims - 1,)``, ordered as ``SUBBANDS[dims][1:]``.
+
+    Raises:
+        UnknownName: there is no such wavelet.
+        InvalidInput: levels below 1.
+    """
+    check_wavelet(wavelet)
+    check_levels(levels)
+    low, high = taps(wavelet)
+    cascade, gains = np.ones(1), []
+    for level in range(levels):
+        spread = np.zeros((2, (len(low) - 1) * 2**level + 1))
+        spread[:, :: 2**level] = low, high
+        reaches = {letter: np.convolve(cascade, values) for letter, values in zip("LH", spread)}
+        norms = {letter: float(np.linalg.norm(reach)) for letter, reach in reaches.items()}
+        cascade = reaches["L"]
+        bands = [math.prod(norms[letter] for letter in name) for name in SUBBANDS[dims][1:]]
+        gains.append(torch.tensor(bands, dtype=torch.float64))
+    return gains[::-1]
