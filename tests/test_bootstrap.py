@@ -79,7 +79,7 @@ def test_another_python_uses_the_bounds_and_says_so(root, calls, monkeypatch, ca
 
 def test_a_failing_step_is_named_and_tried_again(root, calls, monkeypatch, capsys):
     monkeypatch.setattr(bootstrap, "lock_fits", lambda: True)
-    made, status = calls
+    _, status = calls
     status["-r"] = 1
     assert bootstrap.main(root) == 1
     assert "Step 3 (packages) failed" in capsys.readouterr().err
