@@ -1,276 +1,293 @@
-"""Denoising by shrinking wavelet coefficients: three ways to shrink, three ways to choose how much.
+r"""Shrink wavelet coefficients: three shrinkages, three rules for the threshold, and denoising by cycle spinning.
 
-Noise of standard deviation ``sigma`` spreads evenly over the coefficients of an orthonormal wavelet, while an image
-gathers in few of them; small coefficients are therefore mostly noise. Chapter "Compression and denoising".
+The model is :math:`y = x + \sigma z` with standard Gaussian :math:`z`. An orthonormal transform keeps the noise white,
+so every coefficient is a clean one plus noise of the same :math:`\sigma`, and small ones are mostly noise. A rule
+returns one threshold a sub-band, of a shape that broadcasts over the sub-band's space axes.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from wavelab import wavelets
 from wavelab.errors import InvalidInput, UnknownName
-from wavelab.filterbank import noise_gains
-from wavelab.subbands import check_tensor
-from wavelab.wavelets import dwt, idwt
+from wavelab.subbands import check_levels, check_sizes, check_tensor
 
-MAD = 0.6744897501960817  # median magnitude of a standard Gaussian
+Threshold = Tensor | float
+# The median of |z| for a standard Gaussian z.
+MEDIAN = 0.6744897501960817
 
 
-def soft(x: Tensor, threshold: float | Tensor) -> Tensor:
-    r"""Shrink towards zero.
+def soft(x: Tensor, threshold: Threshold) -> Tensor:
+    r"""Move every value towards zero by the threshold; what would cross zero becomes zero.
 
-    .. math:: \operatorname{sign}(x)\,\max(|x| - t, 0)
+    .. math:: s_\tau(x) = \operatorname{sign}(x)\,\max(|x| - \tau, 0)
+              = \arg\min_u \tfrac12 (u - x)^2 + \tau |u|.
 
     Args:
-        x: coefficients, any shape.
-        threshold: ``t``, not negative, a number or a tensor that broadcasts to ``x``.
+        x: coefficients.
+        threshold: :math:`\tau \ge 0`, a number or a tensor that broadcasts over ``x``.
 
     Returns:
-        The shape of ``x``; differentiable in ``x`` and ``threshold``.
+        A tensor shaped like ``x``.
 
     Raises:
-        InvalidInput: a threshold that is negative or NaN.
+        InvalidInput: a negative or NaN threshold.
 
     Source:
-        Donoho & Johnstone (1994), Ideal spatial adaptation by wavelet shrinkage.
+        Donoho (1995), De-noising by soft-thresholding. Chapter "Compression and denoising".
     """
-    t = _checked(x, threshold)
-    return x - x.clamp(-t, t)
+    threshold = _checked(threshold, x)
+    return torch.sign(x) * (x.abs() - threshold).clamp_min(0)
 
 
-def hard(x: Tensor, threshold: float | Tensor) -> Tensor:
-    r"""Keep or kill: :math:`x` where :math:`|x| \ge t`, else 0.
+def hard(x: Tensor, threshold: Threshold) -> Tensor:
+    r"""Keep values larger than the threshold, set the rest to zero: :math:`h_\tau(x) = x\,1_{|x|>\tau}`.
 
-    Args:
-        x: coefficients, any shape.
-        threshold: ``t``, not negative, a number or a tensor that broadcasts to ``x``.
-
-    Returns:
-        The shape of ``x``; differentiable in ``x`` except at the jump.
-
-    Raises:
-        InvalidInput: a threshold that is negative or NaN.
+    Arguments, result and errors are those of :func:`soft`.
 
     Source:
-        Donoho & Johnstone (1994).
+        Donoho and Johnstone (1994), Ideal spatial adaptation by wavelet shrinkage.
     """
-    return torch.where(x.abs() >= _checked(x, threshold), x, 0)
+    return torch.where(x.abs() > _checked(threshold, x), x, 0.0)
 
 
-def garrote(x: Tensor, threshold: float | Tensor) -> Tensor:
-    r"""Shrink large coefficients less: :math:`x - t^2/x` where :math:`|x| > t`, else 0.
+def garrote(x: Tensor, threshold: Threshold) -> Tensor:
+    r"""Shrink small values much and large ones little: :math:`g_\tau(x) = (x - \tau^2/x)\,1_{|x|>\tau}`.
 
-    Args:
-        x: coefficients, any shape.
-        threshold: ``t``, not negative, a number or a tensor that broadcasts to ``x``.
-
-    Returns:
-        The shape of ``x``; differentiable in ``x`` and ``threshold``.
-
-    Raises:
-        InvalidInput: a threshold that is negative or NaN.
+    It is continuous as the soft threshold is, and tends to :math:`x` for large values as the hard one does.
+    Arguments, result and errors are those of :func:`soft`.
 
     Source:
         Gao (1998), Wavelet shrinkage denoising using the non-negative garrote.
     """
-    t = _checked(x, threshold)
-    keep = x.abs() > t
-    return torch.where(keep, x - t**2 / torch.where(keep, x, 1), 0)
+    threshold = _checked(threshold, x)
+    kept = x.abs() > threshold
+    return torch.where(kept, x - threshold**2 / torch.where(kept, x, 1.0), 0.0)
 
 
-def universal_threshold(n: int, sigma: float | Tensor) -> float | Tensor:
-    r"""Return the threshold that pure noise hardly ever exceeds: :math:`\sigma\sqrt{2\ln n}`.
+def mad(detail: Tensor, dims: int = 2) -> Tensor:
+    r"""Estimate the noise level from a sub-band that holds little else, normally the finest HH.
 
-    Args:
-        n: number of values of the signal.
-        sigma: standard deviation of the noise.
+    .. math:: \hat\sigma = \operatorname{median}(|d|) / 0.6745,
 
-    Returns:
-        The threshold, of the type and shape of ``sigma``.
-
-    Source:
-        Donoho & Johnstone (1994), VisuShrink.
-    """
-    return sigma * math.sqrt(2 * math.log(n))
-
-
-def sure_threshold(detail: Tensor, sigma: float | Tensor, dims: int = 2, hybrid: bool = True) -> Tensor:
-    r"""Return the soft threshold of least estimated risk, sub-band by sub-band.
-
-    Stein's unbiased estimate of the risk of soft thresholding :math:`n` coefficients :math:`d_i` is
-
-    .. math:: \mathrm{SURE}(t) = n\sigma^2 + \sum_i \min(d_i^2, t^2) - 2\sigma^2\,\#\{i: |d_i| \le t\};
-
-    it is least at one of the :math:`|d_i|` or at 0. Only thresholds up to the universal one are considered.
+    since half of the magnitudes of standard Gaussian noise are below 0.6745.
 
     Args:
-        detail: shape ``(..., bands, *space)``.
-        sigma: standard deviation of the noise, a number or a tensor that broadcasts to ``(..., bands)``.
-        dims: number of space axes.
-        hybrid: take the universal threshold where a sub-band is too sparse for the estimate, that is where
-            :math:`\frac1n\sum_i d_i^2/\sigma^2 - 1 \le (\log_2 n)^{3/2}/\sqrt n`.
-
-    Returns:
-        Shape ``(..., bands)``.
-
-    Source:
-        Donoho & Johnstone (1995), Adapting to unknown smoothness via wavelet shrinkage, SureShrink.
-    """
-    power = _flat(detail, dims).square().sort(-1).values
-    n, variance = power.shape[-1], _noise(sigma, detail, dims).unsqueeze(-1) ** 2
-    count = torch.arange(1, n + 1, device=power.device, dtype=power.dtype)
-    risk = n * variance + power.cumsum(-1) + (n - count) * power - 2 * variance * count
-    largest = 2 * math.log(n) * variance
-    risk = torch.where(power <= largest, risk, torch.inf)
-    least, index = risk.min(-1, keepdim=True)
-    chosen = torch.where(least < n * variance, power.gather(-1, index), 0)
-    if hybrid:
-        sparse = power.mean(-1, keepdim=True) - variance <= variance * math.log2(n) ** 1.5 / math.sqrt(n)
-        chosen = torch.where(sparse, largest, chosen)
-    return chosen.squeeze(-1).sqrt()
-
-
-def bayes_threshold(detail: Tensor, sigma: float | Tensor, dims: int = 2) -> Tensor:
-    r"""Return the threshold for coefficients of generalised Gaussian shape, sub-band by sub-band.
-
-    .. math:: t = \sigma^2 / \sigma_x, \qquad \sigma_x^2 = \max\bigl(\tfrac1n\textstyle\sum_i d_i^2 - \sigma^2, 0\bigr)
-
-    and the largest magnitude, so that nothing is left, where :math:`\sigma_x = 0`.
-
-    Args:
-        detail: shape ``(..., bands, *space)``.
-        sigma: standard deviation of the noise, a number or a tensor that broadcasts to ``(..., bands)``.
+        detail: one sub-band, shape ``(..., *space)``.
         dims: number of space axes.
 
     Returns:
-        Shape ``(..., bands)``.
+        Shape ``(...)``: one estimate a sub-band. The median is the mean of the two middle values.
+
+    Raises:
+        InvalidInput: not a floating-point tensor, or empty.
 
     Source:
-        Chang, Yu & Vetterli (2000), Adaptive wavelet thresholding for image denoising and compression, BayesShrink.
+        Donoho and Johnstone (1994), Ideal spatial adaptation by wavelet shrinkage, section 4.2.
     """
-    values, variance = _flat(detail, dims), _noise(sigma, detail, dims) ** 2
-    signal = (values.square().mean(-1) - variance).clamp_min(0).sqrt()
-    largest = values.abs().amax(-1)
-    return torch.where(signal > 0, torch.minimum(variance / signal, largest), largest)
+    check_tensor(detail, "detail", dims)
+    ordered = detail.abs().flatten(-dims).sort(-1).values
+    middle = ordered.shape[-1] // 2
+    return (ordered[..., middle] + ordered[..., -1 - middle]) / 2 / MEDIAN
 
 
-MODES = {"soft": soft, "hard": hard, "garrote": garrote}
-RULES = ("universal", "sure", "bayes")
-
-
-def estimate_sigma(finest: Tensor, dims: int = 2) -> Tensor:
-    r"""Estimate the noise from the finest diagonal sub-band, where images have little.
-
-    .. math:: \hat\sigma = \operatorname{median}(|d|) / 0.6745
-
-    over the coefficients that are not exactly zero: an empty background holds no noise.
+def universal(sigma: Threshold, count: int) -> Threshold:
+    r"""Return :math:`\sigma\sqrt{2\ln n}`, which the largest of :math:`n` noise values exceeds ever more rarely.
 
     Args:
-        finest: the finest details, shape ``(..., 2**dims - 1, *space)``.
+        sigma: noise level, a number or a tensor.
+        count: number :math:`n \ge 1` of values.
+
+    Raises:
+        InvalidInput: a count below 1.
+
+    Source:
+        Donoho and Johnstone (1994), Ideal spatial adaptation by wavelet shrinkage.
+    """
+    if count < 1:
+        raise InvalidInput(f"count is {count!r}; expected the number of coefficients, at least 1.")
+    return sigma * math.sqrt(2 * math.log(count))
+
+
+def sure(detail: Tensor, sigma: Threshold, dims: int = 2) -> Tensor:
+    r"""Return the soft threshold with the smallest unbiased estimate of the risk.
+
+    With :math:`w = d/\sigma` and :math:`n` coefficients in the sub-band,
+
+    .. math:: \mathrm{SURE}(\tau) = n - 2\,\#\{i: |w_i|\le\tau\} + \sum_i \min(|w_i|, \tau)^2 ,
+
+    minimised over :math:`\tau \in \{0, |w_1|, \dots, |w_n|\}`: between two of these it only grows.
+
+    Args:
+        detail: sub-bands, shape ``(..., *space)``.
+        sigma: noise level, a positive number or a tensor of shape ``(...)`` with one value a sub-band.
         dims: number of space axes.
 
     Returns:
-        Shape ``(...)``; 0 where all coefficients are zero.
+        Shape ``(..., 1, ..., 1)`` with ``dims`` ones, in the units of ``detail``.
+
+    Raises:
+        InvalidInput: a noise level that is not positive.
 
     Source:
-        Donoho & Johnstone (1994). The zeros are left out as scikit-image does.
+        Stein (1981); Donoho and Johnstone (1995), Adapting to unknown smoothness via wavelet shrinkage.
     """
-    magnitude = _flat(finest, dims)[..., -1, :].abs().sort(-1).values
-    n, zeros = magnitude.shape[-1], (magnitude == 0).sum(-1, keepdim=True)
-    middle = (zeros + n - 1).div(2, rounding_mode="floor"), (zeros + n).div(2, rounding_mode="floor").clamp_max(n - 1)
-    return sum(magnitude.gather(-1, index) for index in middle).squeeze(-1) / (2 * MAD)
+    check_tensor(detail, "detail", dims)
+    sigma = _noise(sigma, detail, dims)
+    w = (detail.abs() / sigma).flatten(-dims).sort(-1).values
+    w = F.pad(w, (1, 0))  # the candidate 0, at which nothing is set to zero
+    n = w.shape[-1] - 1
+    below = torch.arange(n + 1, device=w.device)
+    risk = n - 2 * below + w.square().cumsum(-1) + (n - below) * w.square()
+    best = w.gather(-1, risk.argmin(-1, keepdim=True))
+    return best.reshape(detail.shape[:-dims] + (1,) * dims) * sigma
+
+
+def bayes(detail: Tensor, sigma: Threshold, dims: int = 2) -> Tensor:
+    r"""Return :math:`\sigma^2/\sigma_x`, near the best soft threshold where clean coefficients are heavy-tailed.
+
+    The clean standard deviation is what the noise leaves unexplained,
+    :math:`\sigma_x^2 = \max(\overline{d^2} - \sigma^2, 0)`. Where nothing is left the threshold is the largest
+    magnitude, which sets the whole sub-band to zero.
+
+    Args:
+        detail: sub-bands, shape ``(..., *space)``.
+        sigma: noise level, a positive number or a tensor of shape ``(...)`` with one value a sub-band.
+        dims: number of space axes.
+
+    Returns:
+        Shape ``(..., 1, ..., 1)`` with ``dims`` ones.
+
+    Raises:
+        InvalidInput: a noise level that is not positive.
+
+    Source:
+        Chang, Yu and Vetterli (2000), Adaptive wavelet thresholding for image denoising and compression.
+    """
+    check_tensor(detail, "detail", dims)
+    sigma = _noise(sigma, detail, dims)
+    axes = tuple(range(-dims, 0))
+    clean = (detail.square().mean(axes, keepdim=True) - sigma**2).clamp_min(0).sqrt()
+    largest = detail.abs().amax(axes, keepdim=True)
+    return torch.where(clean > 0, sigma**2 / clean, largest).minimum(largest)
+
+
+# Each rule gets the details, the noise level, the number of space axes and the number of values of the image.
+RULES: dict[str, Callable[..., Tensor]] = {
+    "universal": lambda detail, sigma, dims, count: universal(_noise(sigma, detail, dims), count),
+    "sure": lambda detail, sigma, dims, count: sure(detail, sigma, dims),
+    "bayes": lambda detail, sigma, dims, count: bayes(detail, sigma, dims),
+}
+SHRINKAGES: dict[str, Callable[[Tensor, Threshold], Tensor]] = {"soft": soft, "hard": hard, "garrote": garrote}
 
 
 def denoise(
-    x: Tensor,
+    y: Tensor,
     wavelet: str = "db4",
     levels: int = 4,
+    *,
     rule: str = "bayes",
-    mode: str = "soft",
-    sigma: float | Tensor | None = None,
+    shrinkage: str = "soft",
+    sigma: Threshold | None = None,
     shifts: int = 1,
+    margin: int | None = None,
     dims: int = 2,
 ) -> Tensor:
-    r"""Remove white Gaussian noise by thresholding the details of every item and channel on its own.
+    r"""Denoise by shrinking the details of a wavelet transform, averaged over shifts of the grid.
 
-    With ``shifts`` above 1 the result is the mean over that many circular shifts along every axis (cycle spinning),
+    .. math:: \hat x = \frac1{|K|} \sum_{k\in K} S_{-k}\, W^{-1} s_\tau\big(W S_k\, y\big),
 
-    .. math:: \frac1{s^d}\sum_{\tau \in \{0..s-1\}^d} S_{-\tau}\, D(S_\tau\, x),
-
-    which removes the artefacts that depend on how the wavelet's grid meets an edge.
+    where :math:`S_k` shifts by :math:`k` and :math:`K = \{0,\dots,m-1\}^{n}`. One shift is the plain transform;
+    ``2**levels`` shifts an axis make the result independent of where the grid lies.
 
     Args:
-        x: noisy signal, shape ``(..., *space)``, each space axis a multiple of ``2**levels``.
+        y: noisy images or volumes, shape ``(..., *space)``.
         wavelet: any discrete PyWavelets name.
         levels: number of levels.
-        rule: ``"universal"``, ``"sure"`` or ``"bayes"``.
-        mode: ``"soft"``, ``"hard"`` or ``"garrote"``.
-        sigma: standard deviation of the noise, a number or a tensor that broadcasts to the leading axes;
-            estimated from the finest details where it is not given.
-        shifts: shifts along every axis.
+        rule: ``"universal"``, ``"sure"`` or ``"bayes"``, applied sub-band by sub-band.
+        shrinkage: ``"soft"``, ``"hard"`` or ``"garrote"``.
+        sigma: noise level in the units of ``y``, a number or one value an image, shape ``(...)``; estimated from
+            each image's finest all-high sub-band by :func:`mad` where it is None.
+        shifts: number :math:`m` of shifts an axis.
+        margin: values mirrored at each border, so that the periodised transform sees no false edge; a multiple of
+            ``2**levels``, by default ``2**levels``. 0 leaves the borders as they are.
         dims: number of space axes.
 
     Returns:
-        The shape of ``x``. Thresholds count as constants when differentiating.
+        A tensor shaped like ``y``.
 
     Raises:
-        InvalidInput: as :func:`wavelab.wavelets.dwt`; a negative sigma; fewer than one shift.
-        UnknownName: there is no such wavelet, rule or mode.
+        InvalidInput: a size that the levels do not divide, a margin, noise level or number of shifts out of range.
+        UnknownName: there is no such wavelet, rule or shrinkage.
 
     Source:
-        Donoho & Johnstone (1994, 1995); Chang, Yu & Vetterli (2000); Coifman & Donoho (1995), Translation-invariant
-        de-noising. Chapter "Compression and denoising".
+        Donoho (1995); Coifman and Donoho (1995), Translation-invariant de-noising. Chapter "Compression and
+        denoising".
     """
-    if rule not in RULES:
-        raise UnknownName.among("threshold rule", rule, RULES)
-    if mode not in MODES:
-        raise UnknownName.among("threshold mode", mode, MODES)
+    shrink, choose = _find("shrinkage", shrinkage, SHRINKAGES), _find("rule", rule, RULES)
+    check_tensor(y, "y", dims)
+    check_levels(levels)
+    check_sizes(y, levels, dims)
+    margin = _margin(y, levels, margin, dims)
     if not isinstance(shifts, int) or shifts < 1:
-        raise InvalidInput(f"shifts is {shifts!r}; expected a whole number, at least 1.")
-    check_tensor(x, "x", dims)
-    gains = [gain.to(x).reshape(-1, *[1] * dims) for gain in noise_gains(wavelet, levels, dims)]
+        raise InvalidInput(f"shifts is {shifts!r}; expected a whole number of shifts an axis, at least 1.")
+    padded = _mirror(y, margin, dims)
     if sigma is None:
-        sigma = estimate_sigma(dwt(x.detach(), wavelet, 1, dims)[1][0], dims) / gains[-1][-1].item()
-    sigma, space = torch.as_tensor(sigma, dtype=x.dtype, device=x.device), tuple(range(-dims, 0))
-    if not (sigma >= 0).all():
-        raise InvalidInput(f"sigma is {sigma.min().item():g} at its smallest; expected a deviation of at least 0.")
-    total = torch.zeros_like(x)
+        sigma = mad(wavelets.dwt(y, wavelet, 1, dims)[1][0].select(-dims - 1, -1), dims)
+        sigma = sigma.clamp_min(torch.finfo(y.dtype).tiny)
+    if isinstance(sigma, Tensor) and sigma.ndim:
+        sigma = sigma.unsqueeze(-1)  # the same for all sub-bands of an image
+    axes, count = tuple(range(-dims, 0)), math.prod(y.shape[-dims:])
+    total = torch.zeros_like(padded)
     for shift in itertools.product(range(shifts), repeat=dims):
-        approx, details = dwt(x.roll(shift, space), wavelet, levels, dims)
-        options = sigma, math.prod(x.shape[-dims:]), rule, mode, dims
-        details = [gain * _shrink(detail / gain, *options) for detail, gain in zip(details, gains)]
-        total = total + idwt(approx, details, wavelet, dims).roll([-s for s in shift], space)
-    return total / shifts**dims
+        approx, details = wavelets.dwt(padded.roll(shift, axes), wavelet, levels, dims)
+        details = [shrink(d, choose(d, sigma, dims, count)) for d in details]
+        total += wavelets.idwt(approx, details, wavelet, dims).roll([-k for k in shift], axes)
+    inside = [slice(margin, n - margin) for n in padded.shape[-dims:]]
+    return (total / shifts**dims)[(..., *inside)]
 
 
-def _shrink(detail: Tensor, sigma: Tensor, n: int, rule: str, mode: str, dims: int) -> Tensor:
-    """Threshold one level's details; ``n`` is the number of values of the signal."""
-    sigma = sigma.unsqueeze(-1)
-    with torch.no_grad():
-        if rule == "universal":
-            threshold = universal_threshold(n, sigma).expand(detail.shape[:-dims])
-        else:
-            threshold = {"sure": sure_threshold, "bayes": bayes_threshold}[rule](detail, sigma, dims)
-    return MODES[mode](detail, threshold.reshape(*threshold.shape, *[1] * dims))
+def _find(kind: str, name: str, known: dict[str, Callable]) -> Callable:
+    if name not in known:
+        raise UnknownName.among(kind, name, known)
+    return known[name]
 
 
-def _flat(detail: Tensor, dims: int) -> Tensor:
-    check_tensor(detail, "detail", dims)
-    if detail.ndim < dims + 1 or detail.shape[-dims - 1] != 2**dims - 1:
-        raise InvalidInput(f"detail has shape {tuple(detail.shape)}; expected (..., {2**dims - 1} sub-bands, *space).")
-    return detail.flatten(-dims)
-
-
-def _noise(sigma: float | Tensor, detail: Tensor, dims: int) -> Tensor:
-    return torch.as_tensor(sigma, dtype=detail.dtype, device=detail.device).expand(detail.shape[:-dims])
-
-
-def _checked(x: Tensor, threshold: float | Tensor) -> Tensor:
+def _checked(threshold: Threshold, x: Tensor) -> Tensor:
     threshold = torch.as_tensor(threshold, dtype=x.dtype, device=x.device)
-    if not (threshold >= 0).all():
-        raise InvalidInput(f"threshold is {threshold.min().item():g} at its smallest; expected at least 0.")
+    if not bool((threshold >= 0).all()):
+        raise InvalidInput(f"The threshold is {threshold.min().item():g}; expected a number that is not negative.")
     return threshold
+
+
+def _noise(sigma: Threshold, detail: Tensor, dims: int) -> Tensor:
+    """Return the noise level with ``dims`` axes of length one at its end, so that it broadcasts over sub-bands."""
+    level = torch.as_tensor(sigma, dtype=detail.dtype, device=detail.device)
+    if not bool((level > 0).all()):
+        raise InvalidInput(f"The noise level is {level.min().item():g}; expected a positive number.")
+    return level.reshape(level.shape + (1,) * dims) if level.ndim else level
+
+
+def _margin(y: Tensor, levels: int, margin: int | None, dims: int) -> int:
+    step, largest = 2**levels, min(y.shape[-dims:]) - 1
+    if margin is None:
+        return step if step <= largest else 0
+    if margin < 0 or margin % step or margin > largest:
+        raise InvalidInput(f"margin is {margin}; expected a multiple of {step} between 0 and {largest}.")
+    return margin
+
+
+def _mirror(y: Tensor, margin: int, dims: int) -> Tensor:
+    if not margin:
+        return y
+    flat = y.reshape(1, -1, *y.shape[-dims:])
+    return F.pad(flat, (margin,) * (2 * dims), mode="reflect").reshape(
+        *y.shape[:-dims], *(n + 2 * margin for n in y.shape[-dims:])
+    )
