@@ -11,6 +11,7 @@ from skimage.restoration import denoise_wavelet, estimate_sigma
 
 from wavelab import thresholds, wavelets
 from wavelab.errors import InvalidInput, UnknownName
+from wavelab.filterbank import noise_gains
 
 VALUES = torch.linspace(-3, 3, 61, dtype=torch.float64)
 
@@ -158,6 +159,21 @@ def test_one_noise_level_an_image(photo):
     noisy = torch.stack([photo + s * _noise(photo.shape, 11) for s in (0.05, 0.2)])
     both = thresholds.denoise(noisy, sigma=torch.tensor([0.05, 0.2]))
     torch.testing.assert_close(both[1], thresholds.denoise(noisy[1], sigma=0.2))
+
+
+def test_biorthogonal_noise_is_known_in_every_band():
+    noise = _noise((8, 128, 128), 12)
+    kept = thresholds.denoise(noise, "bior2.2", 3, rule="universal", sigma=1.0, shrinkage="hard", margin=0)
+    approx, _ = wavelets.dwt(noise, "bior2.2", 3)
+    empty = [torch.zeros(8, 3, 16 << j, 16 << j, dtype=torch.float64) for j in range(3)]
+    smooth = wavelets.idwt(approx, empty, "bior2.2")
+    assert (kept - smooth).square().mean() < 1e-3  # 0.02 if all bands counted alike
+    found = thresholds.mad(wavelets.dwt(noise, "bior2.2")[1][0][:, 2]) / noise_gain_hh("bior2.2")
+    assert (found - 1).abs().max() < 0.05
+
+
+def noise_gain_hh(wavelet):
+    return noise_gains(wavelet, 1)[0][-1]
 
 
 def test_a_constant_image_stays():

@@ -1,8 +1,9 @@
 r"""Shrink wavelet coefficients: three shrinkages, three rules for the threshold, and denoising by cycle spinning.
 
 The model is :math:`y = x + \sigma z` with standard Gaussian :math:`z`. An orthonormal transform keeps the noise white,
-so every coefficient is a clean one plus noise of the same :math:`\sigma`, and small ones are mostly noise. A rule
-returns one threshold a sub-band, of a shape that broadcasts over the sub-band's space axes.
+so every coefficient is a clean one plus noise of the same :math:`\sigma`, and small ones are mostly noise. (The noise
+in a sub-band of a biorthogonal one is :func:`~wavelab.filterbank.noise_gains` times that.) A rule returns one threshold
+a sub-band, of a shape that broadcasts over the sub-band's space axes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from wavelab import wavelets
 from wavelab.errors import InvalidInput, UnknownName
+from wavelab.filterbank import noise_gains
 from wavelab.subbands import check_levels, check_sizes, check_tensor
 
 Threshold = Tensor | float
@@ -239,16 +241,16 @@ def denoise(
     if not isinstance(shifts, int) or shifts < 1:
         raise InvalidInput(f"shifts is {shifts!r}; expected a whole number of shifts an axis, at least 1.")
     padded = _mirror(y, margin, dims)
+    gains = [gain.to(y) for gain in noise_gains(wavelet, levels, dims)]
     if sigma is None:
-        sigma = mad(wavelets.dwt(y, wavelet, 1, dims)[1][0].select(-dims - 1, -1), dims)
+        sigma = mad(wavelets.dwt(y, wavelet, 1, dims)[1][0].select(-dims - 1, -1), dims) / gains[-1][-1]
         sigma = sigma.clamp_min(torch.finfo(y.dtype).tiny)
-    if isinstance(sigma, Tensor) and sigma.ndim:
-        sigma = sigma.unsqueeze(-1)  # the same for all sub-bands of an image
+    sigma = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).unsqueeze(-1)  # a sub-band has it times its gain
     axes, count = tuple(range(-dims, 0)), math.prod(y.shape[-dims:])
     total = torch.zeros_like(padded)
     for shift in itertools.product(range(shifts), repeat=dims):
         approx, details = wavelets.dwt(padded.roll(shift, axes), wavelet, levels, dims)
-        details = [shrink(d, choose(d, sigma, dims, count)) for d in details]
+        details = [shrink(d, choose(d, sigma * gain, dims, count)) for d, gain in zip(details, gains)]
         total += wavelets.idwt(approx, details, wavelet, dims).roll([-k for k in shift], axes)
     inside = [slice(margin, n - margin) for n in padded.shape[-dims:]]
     return (total / shifts**dims)[(..., *inside)]
