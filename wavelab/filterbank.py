@@ -10,7 +10,7 @@ import pywt
 import torch
 from torch import Tensor
 
-from wavelab.errors import UnknownName
+from wavelab.errors import InvalidInput, UnknownName
 from wavelab.subbands import SUBBANDS, check_levels
 
 _BANKS = {name: pywt.Wavelet(name) for name in pywt.wavelist(kind="discrete")}
@@ -100,11 +100,14 @@ def analysis_matrix(wavelet: str, n: int, dual: bool = False) -> Tensor:
 
     Raises:
         UnknownName: there is no discrete wavelet of that name.
+        InvalidInput: an odd length.
 
     Source:
         Mallat (1989), A theory for multiresolution signal decomposition. Chapter "Filter banks and multiresolution".
     """
     check_wavelet(wavelet)
+    if not isinstance(n, int) or n < 2 or n % 2:
+        raise InvalidInput(f"n is {n!r}; expected an even number, at least 2.")
     low, high = taps(wavelet, dual)
     rows = torch.arange(n // 2)
     matrix = torch.zeros(2, n // 2, n, dtype=torch.float64)
