@@ -91,9 +91,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="fail where the bounds are missed")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, {LEVELS} levels, smallest time in ms."
-    )
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, {LEVELS} levels; least times in ms")
     peers = available_peers()
     names = "".join(f"{name:>17}" for name in peers)
     print(f"{'wavelet':<8} {'shape':<14} {'pass':<9}{'wavelab':>8}{names}{'ratio':>8}{'Mval/s':>9}{'of copy':>9}")
