@@ -21,18 +21,22 @@ def records(root: Path = ROOT) -> list[dict[str, Any]]:
 
 
 def results_page() -> str:
-    """Return the book's page of results: one table a record, numbers as recorded."""
+    """Return the book's page of results: the headline numbers, then everything that was recorded, folded."""
     text = [
         "# Results",
         "Every number on this page was recorded by a run of the chapter that reports it. Nothing here is typed by "
-        "hand. The profile, the seed and the sizes stand beside the numbers; `make run` and `make record` measure "
-        "them again.",
+        "hand. `make run` and `make record` measure them again.",
+        readme_table(),
+        "## All records",
     ]
     for record in records():
-        sizes = ", ".join(f"{name} {value}" for name, value in record["sizes"].items())
-        text.append(f"## {record['chapter']}")
-        text.append(f"Profile `{record['profile']}`, seed {record['seed']}, device {record['device']}; {sizes}.")
-        text.append(_table(("quantity", "value"), _flat(record["results"])))
+        sizes = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in record["sizes"].items())
+        text.append(f"### {_title(record['chapter'])}")
+        text.append(
+            f"From {_link(record['chapter'])}: profile `{record['profile']}`, seed {record['seed']}, device {record['device']}; {sizes}."
+        )
+        table = _table(("quantity", "value"), _flat(record["results"]))
+        text.append(f":::{{dropdown}} {len(table.splitlines()) - 2} numbers\n{table}\n:::")
     return "\n\n".join(text) + "\n"
 
 
@@ -114,6 +118,14 @@ def _cost(cost: Mapping[str, Any] | None) -> str:
     return f"{cost['seconds']:.0f} s, {cost['peak_mib'] / 1024:.1f} GiB" if cost else "not yet run"
 
 
+def _source(name: str) -> Path:
+    return next((ROOT / "notebooks").glob(f"*/{name}.md"))
+
+
+def _title(name: str) -> str:
+    lines = _source(name).read_text(encoding="utf-8").splitlines()
+    return f"Chapter {int(name[:2])}, " + next(line[2:] for line in lines if line.startswith("# "))
+
+
 def _link(name: str) -> str:
-    part = next((ROOT / "notebooks").glob(f"*/{name}.md")).parent.name
-    return f"[](../notebooks/{part}/{name}.md)"
+    return f"[](../notebooks/{_source(name).parent.name}/{name}.md)"
