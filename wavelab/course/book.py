@@ -154,15 +154,18 @@ def _describe_figure(cell: nbformat.NotebookNode, where: str) -> None:
 def finish_page(page: Path, dark: Path) -> None:
     """Give each figure its dark twin; take out the scripts of a live kernel and a role that misleads screen readers."""
     text = page.read_text(encoding="utf-8")
-    new = re.sub(r"\s*<script[^>]*>(?:(?!</script>).)*</script>", _without_thebe, text, flags=re.DOTALL)
+    new = re.sub(r"\s*<script[^>]*>(?:(?!</script>).)*</script>", _wanted_script, text, flags=re.DOTALL)
+    new = new.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
     new = re.sub(r"\s*<link[^>]*sphinx-thebe\.css[^>]*>", "", new)
     new = re.sub(r'<img\b[^>]*\bsrc="([^"]*_images/([0-9a-f]{64})\.png)"[^>]*>', lambda m: _twin(m, page, dark), new)
     if new != text:
         page.write_text(new, encoding="utf-8")
 
 
-def _without_thebe(script: re.Match) -> str:
-    return "" if "thebe" in script[0] else script[0]
+def _wanted_script(script: re.Match) -> str:
+    """Drop what a live kernel would need, and the second of the two places where Jupyter Book loads MathJax."""
+    again = "tex-svg-full.js" in script[0] and "defer" not in script[0]
+    return "" if again or "thebe" in script[0] else script[0]
 
 
 def _twin(match: re.Match, page: Path, dark: Path) -> str:

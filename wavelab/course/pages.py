@@ -32,9 +32,8 @@ def results_page() -> str:
     for record in records():
         sizes = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in record["sizes"].items())
         text.append(f"### {_title(record['chapter'])}")
-        text.append(
-            f"From {_link(record['chapter'])}: profile `{record['profile']}`, seed {record['seed']}, device {record['device']}; {sizes}."
-        )
+        profile, seed, device = (record[name] for name in ("profile", "seed", "device"))
+        text.append(f"From {_link(record['chapter'])}: profile `{profile}`, seed {seed}, device {device}; {sizes}.")
         table = _table(("quantity", "value"), _flat(record["results"]))
         text.append(f":::{{dropdown}} {len(table.splitlines()) - 2} numbers\n{table}\n:::")
     return "\n\n".join(text) + "\n"
