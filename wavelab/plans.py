@@ -14,8 +14,8 @@ from torch import Tensor
 from wavelab.filterbank import analysis_matrix, taps
 
 ROWS, COLUMNS = 16, 32  # rows of a block: any axis but the last, the last axis
-WHOLE, BLOCKED, WHOLE_ELSEWHERE = 64, 1024, 512  # largest axis for the whole matrix, for blocks; off the CPU
-MANY = 2**16  # values that make blocks pay off
+FEWEST, MANY = 4, 2**17  # blocks of an axis, values of the batch, from which on blocks pay off
+BLOCKED, WHOLE, WHOLE_ELSEWHERE = 2048, 256, 512  # longest axis for blocks, for the whole matrix, for that off the CPU
 
 Piece = tuple[int, int, Tensor]  # first column, last column + 1, what a block of rows has there
 
@@ -27,15 +27,14 @@ class Axis(NamedTuple):
     block: int  # rows of a block; n where there is only one
     run: int  # coefficients lie in runs of this length, low-pass and high-pass in turn
     blocks: tuple[tuple[Piece, ...], ...]
-    inner: range  # the blocks that do not wrap around: one matrix for all, each a block further on
-    kernel: Tensor | None  # shape (2, 1, taps, 1)
+    kernel: Tensor | None  # shape (2, 1, taps, 1), for the transpose (2, 2, taps, 1)
+    before: int  # coefficients or values before the place where the kernel's result goes
 
 
 class Plan(NamedTuple):
     """How all axes are transformed, and where the values lie in between."""
 
     axes: tuple[Axis, ...]
-    transpose: bool
     band: tuple[int, ...]  # shape of a band: number and length of the runs, axis by axis
     grid: tuple[int, ...]  # shape of all coefficients in runs, without the batch
     grid_order: tuple[int, ...]  # permutes (batch, *grid) to (batch, 2, ..., 2, *band), the last axis' letter first
@@ -84,7 +83,7 @@ def make_plan(
         after = tuple(v for run in runs for v in (2, run))
         letters = (len(d) + 1 + 2 * i for i in reversed(d))
         order = (len(d), *letters, *(v for i in d for v in ((i + 1) % len(d), len(d) + 2 + 2 * i)))
-    return Plan(axes, transpose, band, grid, grid_order, (counts[-1], *counts[:-1]), after, order)
+    return Plan(axes, band, grid, grid_order, (counts[-1], *counts[:-1]), after, order)
 
 
 cached_plan = lru_cache(maxsize=256)(make_plan)
@@ -93,19 +92,33 @@ cached_plan = lru_cache(maxsize=256)(make_plan)
 def _axis(n, block, wavelet, dual, transpose, many, dtype, device, convolve) -> Axis:
     """Choose how to transform one axis."""
     on_cpu = device.type == "cpu"
-    blocked = on_cpu and many and WHOLE < n <= BLOCKED and n % block == 0
-    if convolve or (not blocked and n > (4 * WHOLE if on_cpu else WHOLE_ELSEWHERE)):
-        kernel = torch.tensor(taps(wavelet, dual), dtype=dtype, device=device).view(2, 1, -1, 1)
-        return Axis(n, n, n // 2, (), range(0), kernel)
+    blocked = on_cpu and many and n % block == 0 and FEWEST * block <= n <= BLOCKED
+    if convolve or (not blocked and n > (WHOLE if on_cpu else WHOLE_ELSEWHERE)):
+        kernel, before = (_transposed_kernel if transpose else _kernel)(*taps(wavelet, dual))
+        return Axis(n, n, n // 2, (), torch.tensor(kernel, dtype=dtype, device=device).unsqueeze(-1), before)
     block = block if blocked else n
     run = 1 if blocked and transpose else block // 2
     matrix = analysis_matrix(wavelet, n, dual)
     matrix = matrix.view(2, n // (2 * run), run, n).transpose(0, 1).reshape(n, n)
     matrix = (matrix.T if transpose else matrix).to(device, dtype)
-    blocks = tuple(_pieces(rows) for rows in matrix.split(block))
-    within = [k for k, pieces in enumerate(blocks) if len(pieces) == 1 and pieces[0][1] - pieces[0][0] < n]
-    inner = range(within[0], within[-1] + 1) if within else range(0)
-    return Axis(n, block, run, blocks, inner, None)
+    return Axis(n, block, run, tuple(_pieces(rows) for rows in matrix.split(block)), None, 0)
+
+
+def _kernel(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[list, int]:
+    """Return the kernel of the strided convolution from one signal to two bands."""
+    return [[low], [high]], len(low) // 2 - 1
+
+
+def _transposed_kernel(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[list, int]:
+    """Return the kernel from two bands to the two phases of the signal.
+
+    Value ``2q + p`` is the sum of ``h[2r + p + F/2 - 1] c[q - r]`` over both bands and all ``r`` that meet a tap.
+    """
+    shift = len(low) // 2 - 1
+    last = (len(low) - 1 - shift) // 2
+    places = [2 * r + shift for r in range(last, -(shift + 1) // 2 - 1, -1)]
+    tap = lambda filter_, i: filter_[i] if 0 <= i < len(filter_) else 0.0  # noqa: E731
+    return [[[tap(filter_, i + p) for i in places] for filter_ in (low, high)] for p in (0, 1)], last
 
 
 def _pieces(rows: Tensor) -> tuple[Piece, ...]:

@@ -5,10 +5,10 @@ float32; ``python -m tests.bench.bench_wavelets`` shows the result):
 
 - **Two taps (haar):** gather the ``2**dims`` phases ``x[2k + p]`` and mix them with one tiny matrix product. It runs
   near the speed of a copy; butterflies axis by axis read and write everything once an axis.
-- **Up to 64 values:** one product with the whole matrix; fewer calls beat fewer multiplications.
-- **From 65 to 1024 values:** the matrix is a band that wraps around. It is cut into blocks of rows, each of which
-  meets only the columns it needs: 16 rows a block where the axis is not the last, 32 for the last one, where
-  narrower products are slow. On 256 values that takes a fifth to a third of the time of the whole matrix.
+- **Short axes:** one product with the whole matrix; fewer calls beat fewer multiplications.
+- **Up to 2048 values, four blocks at least:** the matrix is a band that wraps around. It is cut into blocks of rows,
+  each of which meets only the columns it needs: 16 rows a block where the axis is not the last, 32 for the last one,
+  where narrower products are slow. On 256 values that takes a fifth to two fifths of the whole matrix' time.
 - **Beyond, or where blocks do not fit:** strided convolution of the signal, padded periodically.
 
 The results of the blocks are left where the products put them; one copy at the end sorts them into sub-bands. A large
@@ -111,15 +111,15 @@ def _filter(x: Tensor, plan: Plan) -> Tensor:
     *outer, last = plan.axes
     columns = last.n
     for axis in reversed(outer):
-        x = _rows(x.reshape(-1, axis.n, columns), axis, plan.transpose)
+        x = _rows(x.reshape(-1, axis.n, columns), axis)
         columns *= axis.block
-    return _columns(x.reshape(-1, last.n), last, plan.transpose)
+    return _columns(x.reshape(-1, last.n), last)
 
 
-def _rows(x: Tensor, axis: Axis, transpose: bool) -> Tensor:
+def _rows(x: Tensor, axis: Axis) -> Tensor:
     """Transform the middle axis of ``(batch, n, columns)``: ``(blocks, batch, rows of a block, columns)``."""
     if axis.kernel is not None:
-        return _convolve(x, axis.kernel, transpose)
+        return _convolve(x, axis)
     batch, _, columns = x.shape
     out = x.new_empty(len(axis.blocks), batch, axis.block, columns)
     for target, ((i, j, matrix), *rest) in zip(out.unbind(), axis.blocks):
@@ -129,36 +129,26 @@ def _rows(x: Tensor, axis: Axis, transpose: bool) -> Tensor:
     return out
 
 
-def _columns(x: Tensor, axis: Axis, transpose: bool) -> Tensor:
+def _columns(x: Tensor, axis: Axis) -> Tensor:
     """Transform the last axis of ``(signals, n)``: ``(blocks, signals, rows of a block)``."""
     if axis.kernel is not None:
-        return _convolve(x.unsqueeze(-1), axis.kernel, transpose)
-    blocks, inner = axis.blocks, axis.inner
-    out = x.new_empty(len(blocks), x.shape[0], axis.block)
-    if inner:  # all of them at once
-        ((i, j, matrix),) = blocks[inner.start]
-        windows = x[:, i:].unfold(1, j - i, axis.block)[:, : len(inner)].transpose(0, 1)
-        torch.bmm(windows, matrix.T.expand(len(inner), -1, -1), out=out[inner.start : inner.stop])
-    for k in (*range(inner.start), *range(inner.stop, len(blocks))):
-        (i, j, matrix), *rest = blocks[k]
-        torch.mm(x[:, i:j], matrix.T, out=out[k])
+        return _convolve(x.unsqueeze(-1), axis)
+    out = x.new_empty(len(axis.blocks), x.shape[0], axis.block)
+    for target, ((i, j, matrix), *rest) in zip(out.unbind(), axis.blocks):
+        torch.mm(x[:, i:j], matrix.T, out=target)
         for i, j, matrix in rest:
-            out[k].addmm_(x[:, i:j], matrix.T)
+            target.addmm_(x[:, i:j], matrix.T)
     return out
 
 
-def _convolve(x: Tensor, kernel: Tensor, transpose: bool) -> Tensor:
+def _convolve(x: Tensor, axis: Axis) -> Tensor:
     """Transform the middle axis of ``(batch, n, columns)``, its coefficients first all low-pass, then all high-pass."""
     batch, n, columns = x.shape
-    length = kernel.shape[2]
-    before = length // 2 - 1
-    if transpose:
-        places = torch.arange(-(length // 2), n // 2 + length // 2, device=x.device) % (n // 2)
-        padded = x.reshape(batch, 2, n // 2, columns).index_select(2, places)
-        x = F.conv_transpose2d(padded, kernel, stride=(2, 1))
-        return x[:, 0, before + 2 * (length // 2) :][:, :n]
-    places = torch.arange(-before, n + length - 2 - before, device=x.device) % n
-    return F.conv2d(x.index_select(1, places).unsqueeze(1), kernel, stride=(2, 1)).reshape(batch, n, columns)
+    inputs, length = axis.kernel.shape[1:3]  # one signal to two bands, or two bands to the two phases of a signal
+    x = x.reshape(batch, inputs, n // inputs, columns)
+    places = torch.arange(x.shape[2] + length + inputs - 3, device=x.device) - axis.before
+    x = F.conv2d(x.index_select(2, places % x.shape[2]), axis.kernel, stride=(2 // inputs, 1))
+    return (x if inputs == 1 else x.transpose(1, 2)).reshape(batch, n, columns)
 
 
 def _split(x: Tensor, approx: Tensor, detail: Tensor, plan: Plan) -> None:
