@@ -177,7 +177,7 @@ def test_sizes_that_pay_off(shape):
     plan = separable._plan(x, list(shape[-dims:]), "db4", False, False)
     for axis in plan.axes:
         used = sum(matrix.numel() for pieces in axis.blocks for *_, matrix in pieces)
-        assert len(axis.blocks) >= 4 and used < 0.6 * axis.n**2 or axis.n == 64 == axis.block  # zeros are left out
+        assert (len(axis.blocks) >= 4 and used < 0.6 * axis.n**2) or axis.n == 64 == axis.block  # zeros are left out
     coefficients = dwt(x, "db4", 3, dims)
     for ours, theirs in zip(_leaves(coefficients), _leaves(_pywavelets(x, "db4", 3, dims)), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=ROUNDING[torch.float32])
