@@ -1,4 +1,5 @@
 import re
+import sys
 
 import pytest
 from made_up import entry
@@ -131,6 +132,7 @@ def test_files_that_are_no_registry_are_refused(tmp_path):
 
 def test_an_installed_wheel_brings_its_registry(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "ROOT", tmp_path / "site")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])  # no other installation of the package is seen
     assert registry.default_path() == tmp_path / "site" / "data" / "registry.toml"  # for the error message
     information = tmp_path / "site" / "wavelab-9.dist-info"
     information.mkdir(parents=True)
@@ -138,7 +140,6 @@ def test_an_installed_wheel_brings_its_registry(tmp_path, monkeypatch):
     (information / "RECORD").write_text("wavelab/data/registry.py,,\n../share/wavelab/registry.toml,,\n")
     (tmp_path / "share" / "wavelab").mkdir(parents=True)
     write(tmp_path / "share" / "wavelab", GOOD)
-    monkeypatch.syspath_prepend(tmp_path / "site")
     assert set(registry.load()) == {"tiny"}
 
 
