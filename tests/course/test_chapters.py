@@ -7,9 +7,9 @@ import re
 import jupytext
 import nbformat
 import pytest
-from wavelab.course.convert import stub
 
 from wavelab.course import chapters, select
+from wavelab.course.convert import stub
 from wavelab.course.execution import parameters
 from wavelab.course.pages import cost_page, readme_table, results_page
 from wavelab.errors import InvalidInput, UnknownName

@@ -171,6 +171,8 @@ def run_folder(profile: str) -> Path:
 def record(profile: str) -> list[Path]:
     """Copy the records, named figures and costs of the last runs on a profile into ``data/results``.
 
+    Of the smoke profile only the costs are kept, since its numbers mean nothing.
+
     Raises:
         InvalidInput: a chapter has not been run on the profile.
     """
@@ -187,11 +189,11 @@ def record(profile: str) -> list[Path]:
             "machine": f"{os.cpu_count()} cores, {platform.system()}",
         }
         made = run_folder(profile) / chapter.name / "record.json"
-        if made.is_file():
+        if made.is_file() and profile != "smoke":
             written.append(results / f"{chapter.name}.{profile}.json")
             with atomic_write(written[-1]) as temporary:
                 shutil.copyfile(made, temporary)
-    for picture in sorted((run_folder(profile) / "figures").glob("*.png")):
+    for picture in sorted((run_folder(profile) / "figures").glob("*.png")) if profile != "smoke" else ():
         written.append(results / "figures" / picture.name)
         with atomic_write(written[-1]) as temporary:
             shutil.copyfile(picture, temporary)
