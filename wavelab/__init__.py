@@ -1,4 +1,4 @@
-"""Wavelet diffusion, from Fourier to three methods: the helper package of the course.
+"""Wavelet diffusion, from Fourier to three methods: the package of the course.
 
 Import the rooms you need: ``from wavelab import wavelets``, ``from wavelab.data import volumes``.
 """

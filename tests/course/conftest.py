@@ -74,17 +74,22 @@ class Project:
         source.write_text(CHAPTER.format(title=title, last=last))
         return source
 
-    def course(self, *arguments):
+    def started(self, *arguments):
         environment = {**os.environ, "PYTHONPATH": str(self.root), "WAVELAB_DEVICE": "cpu"}
         environment.pop("PROFILE", None)
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "wavelab.course", *arguments],
             cwd=self.root,
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=300,
         )
+
+    def course(self, *arguments):
+        with self.started(*arguments) as process:
+            out, err = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def executed(self, name, profile="cpu"):
         return self.root / "_build" / "run" / profile / "1-one" / f"{name}.ipynb"

@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import time
 
 import nbformat
 
@@ -44,6 +46,22 @@ def test_a_failing_cell_is_named_and_the_rest_goes_on(project):
     assert project.executed("01-first").with_suffix(".failed.ipynb").exists()
     project.chapter("01-first", "The first")
     assert project.course("run").returncode == 0
+
+
+def test_an_interrupted_run_goes_on_where_it_was(project):
+    project.chapter("02-second", "The second", last="import time; time.sleep(600)")
+    with project.started("run") as process:
+        assert "01-first" in process.stdout.readline()
+        time.sleep(5)  # the second chapter is in its long cell, or about to be
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in err
+    assert not project.executed("02-second").exists()
+    project.chapter("02-second", "The second")
+    again = project.course("run")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("unchanged since its last run") == 1
 
 
 def test_names_that_do_not_exist_are_refused_with_a_suggestion(project):
