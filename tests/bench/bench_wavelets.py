@@ -16,9 +16,9 @@ import warnings
 
 os.environ.setdefault("OMP_PROC_BIND", "true")  # before torch: threads that share a core wait for each other
 
-import torch  # noqa: E402
+import torch
 
-from tests.bench.peers import PEERS, wavelab  # noqa: E402
+from tests.bench.peers import PEERS, wavelab
 
 WAVELETS = ("haar", "db4", "bior6.8")
 SHAPES = ((16, 1, 128, 128), (16, 3, 256, 256), (2, 1, 64, 64, 64), (1, 1, 128, 128, 128))
