@@ -240,6 +240,17 @@ def test_half_precision():
         torch.testing.assert_close(idwt(approx, details, "db2").double(), x, atol=rounding, rtol=0)
 
 
+@pytest.mark.parametrize("wavelet", ["haar", "db4"])
+@pytest.mark.parametrize("space", [(96, 128), (2, 4096)])
+def test_autocast_does_not_touch_it(wavelet, space):
+    x = _noise(2, *space, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        approx, details = dwt(x, wavelet)
+        back = idwt(approx, details, wavelet)
+    torch.testing.assert_close((approx, details), dwt(x, wavelet), atol=0, rtol=0)
+    torch.testing.assert_close(back, x, atol=ROUNDING[torch.float32], rtol=0)
+
+
 def test_names_of_stripes():
     """Horizontal stripes are low along the width and high along the height: LH, and PyWavelets' cH."""
     ramp = torch.arange(16) % 2 * 2.0 - 1
@@ -413,6 +424,7 @@ def test_whitening_refuses(tmp_path, monkeypatch):
         (lambda x: dwt(x, levels=5), InvalidInput, "nearest valid size is 32"),
         (lambda x: dwt(x, levels=0), InvalidInput, "levels is 0"),
         (lambda x: dwt(x, levels=1.5), InvalidInput, "levels is 1.5"),
+        (lambda x: dwt(x, levels=np.int64(5)), InvalidInput, "multiple of 32"),
         (lambda x: dwt(x, dims=4), InvalidInput, "dims is 4"),
         (lambda x: dwt(x[0, 0, 0]), InvalidInput, "at least 2 axes"),
         (lambda x: dwt(x[:0]), InvalidInput, r"shape \(0, 3, 16, 16\)"),

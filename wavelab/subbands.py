@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -173,7 +174,7 @@ def check_tensor(x: Tensor, name: str, dims: int) -> None:
 
 def check_levels(levels: int) -> None:
     """Refuse what is not a whole number of at least 1."""
-    if not isinstance(levels, int) or levels < 1:
+    if not isinstance(levels, (int, np.integer)) or levels < 1:
         raise InvalidInput(f"levels is {levels!r}; expected a whole number, at least 1.")
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from wavelab.errors import InvalidInput
-from wavelab.filterbank import Filters, analysis_matrix, check_wavelet, filters
+from wavelab.filterbank import Filters, analysis_matrix, check_wavelet, filters, noise_gains
 from wavelab.separable import analyse, synthesise
 from wavelab.subbands import (
     SUBBANDS,
@@ -37,8 +37,8 @@ from wavelab.subbands import (
 from wavelab.whitening import Whitening
 
 __all__ = [
-    "SUBBANDS", "Filters", "Whitening", "analysis_matrix", "dwt", "filters", "flatten", "idwt", "mosaic", "pack",
-    "packets", "parents", "unflatten", "unpack",
+    "SUBBANDS", "Filters", "Whitening", "analysis_matrix", "dwt", "filters", "flatten", "idwt", "mosaic", "noise_gains",
+    "pack", "packets", "parents", "unflatten", "unpack",
 ]  # fmt: skip
 
 
@@ -48,9 +48,10 @@ class _Analysis(torch.autograd.Function):
     @staticmethod
     def forward(x, wavelet, dual, levels, dims, check):
         details = []
-        for _ in range(levels):
-            x, detail = analyse(x, wavelet, dual, dims)
-            details.append(detail)
+        with torch.autocast(x.device.type, enabled=False):  # the transform keeps the precision it is given
+            for _ in range(levels):
+                x, detail = analyse(x, wavelet, dual, dims)
+                details.append(detail)
         if check and not torch.compiler.is_compiling():
             _check_finite(x)
         return (x, *reversed(details))
@@ -81,8 +82,9 @@ class _Synthesis(torch.autograd.Function):
     @staticmethod
     def forward(wavelet, dual, dims, approx, *details):
         x = approx
-        for detail in details:
-            x = synthesise(x, detail, wavelet, dual, dims)
+        with torch.autocast(x.device.type, enabled=False):
+            for detail in details:
+                x = synthesise(x, detail, wavelet, dual, dims)
         return x
 
     @staticmethod
