@@ -14,8 +14,8 @@ from torch import Tensor
 from wavelab.filterbank import analysis_matrix, taps
 
 ROWS, COLUMNS = 16, 32  # rows of a block: any axis but the last, the last axis
-FEWEST, MANY = 4, 2**17  # blocks of an axis, values of the batch, from which on blocks pay off
-BLOCKED, WHOLE, WHOLE_ELSEWHERE = 2048, 256, 512  # longest axis for blocks, for the whole matrix, for that off the CPU
+BLOCKED, MANY = range(128, 2049), 2**17  # length of an axis, values in all, for which blocks pay off
+WHOLE, WHOLE_ELSEWHERE = 256, 512  # longest axis for the whole matrix where they do not, on the CPU and elsewhere
 
 Piece = tuple[int, int, Tensor]  # first column, last column + 1, what a block of rows has there
 
@@ -27,20 +27,18 @@ class Axis(NamedTuple):
     block: int  # rows of a block; n where there is only one
     run: int  # coefficients lie in runs of this length, low-pass and high-pass in turn
     blocks: tuple[tuple[Piece, ...], ...]
+    inner: range  # the blocks that do not wrap around: they share one matrix, each meets columns a block further on
     kernel: Tensor | None  # shape (2, 1, taps, 1), for the transpose (2, 2, taps, 1)
     before: int  # coefficients or values before the place where the kernel's result goes
 
 
 class Plan(NamedTuple):
-    """How all axes are transformed, and where the values lie in between."""
+    """How all axes are transformed, and where the coefficients lie on the grid of the signal."""
 
     axes: tuple[Axis, ...]
     band: tuple[int, ...]  # shape of a band: number and length of the runs, axis by axis
-    grid: tuple[int, ...]  # shape of all coefficients in runs, without the batch
-    grid_order: tuple[int, ...]  # permutes (batch, *grid) to (batch, 2, ..., 2, *band), the last axis' letter first
-    before: tuple[int, ...]  # filtered values have the shape (*before, batch, *after)
-    after: tuple[int, ...]
-    order: tuple[int, ...]  # permutes them to (batch, 2, ..., 2, *band); for the transpose to the order of the signal
+    grid: tuple[int, ...]  # shape of all coefficients: number of runs, low-pass or high-pass, length, axis by axis
+    order: tuple[int, ...]  # permutes (batch, *grid) to (batch, 2, ..., 2, *band), the last axis' letter first
 
 
 def make_plan(
@@ -71,19 +69,11 @@ def make_plan(
     sizes = [ROWS] * (len(space) - 1) + [COLUMNS]
     options = wavelet, dual, transpose, many, dtype, device, convolve
     axes = tuple(_axis(n, block, *options) for n, block in zip(space, sizes))
-    d, runs = range(len(axes)), [axis.run for axis in axes]
-    counts = [axis.n // axis.block for axis in axes]
+    d = range(len(axes))
     band = tuple(v for axis in axes for v in (axis.n // (2 * axis.run), axis.run))
     grid = tuple(v for axis in axes for v in (axis.n // (2 * axis.run), 2, axis.run))
-    grid_order = (0, *(3 * i + 2 for i in reversed(d)), *(v for i in d for v in (3 * i + 1, 3 * i + 3)))
-    if transpose:
-        after = tuple(axis.block for axis in axes)
-        order = (len(d), *(v for i in d for v in ((i + 1) % len(d), len(d) + 1 + i)))
-    else:
-        after = tuple(v for run in runs for v in (2, run))
-        letters = (len(d) + 1 + 2 * i for i in reversed(d))
-        order = (len(d), *letters, *(v for i in d for v in ((i + 1) % len(d), len(d) + 2 + 2 * i)))
-    return Plan(axes, band, grid, grid_order, (counts[-1], *counts[:-1]), after, order)
+    order = (0, *(3 * i + 2 for i in reversed(d)), *(v for i in d for v in (3 * i + 1, 3 * i + 3)))
+    return Plan(axes, band, grid, order)
 
 
 cached_plan = lru_cache(maxsize=256)(make_plan)
@@ -92,16 +82,19 @@ cached_plan = lru_cache(maxsize=256)(make_plan)
 def _axis(n, block, wavelet, dual, transpose, many, dtype, device, convolve) -> Axis:
     """Choose how to transform one axis."""
     on_cpu = device.type == "cpu"
-    blocked = on_cpu and many and n % block == 0 and FEWEST * block <= n <= BLOCKED
+    blocked = on_cpu and many and n in BLOCKED and n % block == 0
     if convolve or (not blocked and n > (WHOLE if on_cpu else WHOLE_ELSEWHERE)):
         kernel, before = (_transposed_kernel if transpose else _kernel)(*taps(wavelet, dual))
-        return Axis(n, n, n // 2, (), torch.tensor(kernel, dtype=dtype, device=device).unsqueeze(-1), before)
+        return Axis(n, n, n // 2, (), range(0), torch.tensor(kernel, dtype=dtype, device=device).unsqueeze(-1), before)
     block = block if blocked else n
     run = 1 if blocked and transpose else block // 2
     matrix = analysis_matrix(wavelet, n, dual)
     matrix = matrix.view(2, n // (2 * run), run, n).transpose(0, 1).reshape(n, n)
     matrix = (matrix.T if transpose else matrix).to(device, dtype)
-    return Axis(n, block, run, tuple(_pieces(rows) for rows in matrix.split(block)), None, 0)
+    blocks = tuple(_pieces(rows) for rows in matrix.split(block))
+    within = [k for k, pieces in enumerate(blocks) if len(pieces) == 1 and pieces[0][1] - pieces[0][0] < n]
+    inner = range(within[0], within[-1] + 1) if within else range(0)
+    return Axis(n, block, run, blocks, inner, None, 0)
 
 
 def _kernel(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[list, int]:

@@ -6,15 +6,16 @@ float32; ``python -m tests.bench.bench_wavelets`` shows the result):
 - **Two taps (haar):** gather the ``2**dims`` phases ``x[2k + p]`` and mix them with one tiny matrix product. It runs
   near the speed of a copy; butterflies axis by axis read and write everything once an axis.
 - **Short axes:** one product with the whole matrix; fewer calls beat fewer multiplications.
-- **Up to 2048 values, four blocks at least:** the matrix is a band that wraps around. It is cut into blocks of rows,
-  each of which meets only the columns it needs: 16 rows a block where the axis is not the last, 32 for the last one,
-  where narrower products are slow. On 256 values that takes a fifth to two fifths of the whole matrix' time.
+- **From 128 to 2048 values:** the matrix is a band that wraps around. It is cut into blocks of rows, each of which
+  meets only the columns it needs: 16 rows a block where the axis is not the last, 32 for the last one, where narrower
+  products are slow. On 256 values that takes a fifth to two fifths of the whole matrix' time.
 - **Beyond, or where blocks do not fit:** strided convolution of the signal, padded periodically.
 
-The results of the blocks are left where the products put them; one copy at the end sorts them into sub-bands. A large
-batch goes through in parts, since fresh memory costs more than filling it: the parts share a little of it.
-Accelerators have no use for short products one after the other: there it is the whole matrix up to 512 values and
-convolution beyond. Inside ``torch.compile`` it is convolution throughout, which the compiler can see through.
+Results stay where the products put them, low-pass and high-pass in runs; one copy at the end sorts them into
+sub-bands. A large batch goes through in parts, since fresh memory costs more than filling it: the parts share a
+little of it. Accelerators have no use for short products one after the other: there it is the whole matrix up to 512
+values and convolution beyond. Inside ``torch.compile`` it is convolution throughout, which the compiler can see
+through.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch import Tensor
 from wavelab.filterbank import taps
 from wavelab.plans import MANY, Axis, Plan, cached_plan, make_plan
 
-PART = 2**20  # values of a batch that go through together
+PART = 2**21  # values of a batch that go through together
 
 
 def analyse(x: Tensor, wavelet: str, dual: bool, dims: int) -> tuple[Tensor, Tensor]:
@@ -79,7 +80,7 @@ def synthesise(approx: Tensor, detail: Tensor, wavelet: str, dual: bool, dims: i
     plan = _plan(x, space, wavelet, dual, True)
     for part in _parts(x):
         if plan:
-            _sort(_filter(_merge(approx[part], detail[part], plan), plan), x[part], plan)
+            _filter(_merge(approx[part], detail[part], plan), plan, x[part])
         else:
             _unmix_phases(approx[part], detail[part], x[part], wavelet, dual)
     return x.view(*lead, *space)
@@ -102,39 +103,52 @@ def _parts(x: Tensor) -> list[slice]:
     return [slice(start, start + size) for start in range(0, batch, size)]
 
 
-def _filter(x: Tensor, plan: Plan) -> Tensor:
+def _filter(x: Tensor, plan: Plan, out: Tensor | None = None) -> Tensor:
     """Transform every axis of ``(batch, *space)``: the last but one, then those before it, then the last.
 
+    Args:
+        x: what to transform, ``(batch, *space)`` or any shape of as many values in that order.
+        plan: how to transform each axis.
+        out: where to write the result, shape ``(batch, *space)``; fresh memory where it is not given.
+
     Returns:
-        ``(blocks of the last axis, blocks of axis 1, ..., batch, rows of a block of axis 1, ..., of the last axis)``.
+        The result in the order of ``x``.
     """
     *outer, last = plan.axes
     columns = last.n
     for axis in reversed(outer):
         x = _rows(x.reshape(-1, axis.n, columns), axis)
-        columns *= axis.block
-    return _columns(x.reshape(-1, last.n), last)
+        columns *= axis.n
+    return _columns(x.reshape(-1, last.n), last, out)
 
 
 def _rows(x: Tensor, axis: Axis) -> Tensor:
-    """Transform the middle axis of ``(batch, n, columns)``: ``(blocks, batch, rows of a block, columns)``."""
+    """Transform the middle axis of ``(batch, n, columns)``."""
     if axis.kernel is not None:
         return _convolve(x, axis)
-    batch, _, columns = x.shape
-    out = x.new_empty(len(axis.blocks), batch, axis.block, columns)
-    for target, ((i, j, matrix), *rest) in zip(out.unbind(), axis.blocks):
-        torch.bmm(matrix.expand(batch, -1, -1), x[:, i:j], out=target)
+    batch, n, columns = x.shape
+    out, inner, outer = torch.empty_like(x), axis.inner, set(range(len(axis.blocks))) - set(axis.inner)
+    if inner:  # of all signals at once; a block that reaches into the next signal is wrong and gets overwritten
+        ((i, j, matrix),) = axis.blocks[inner.start]
+        windows = x.view(batch * n, columns)[i:].unfold(0, j - i, axis.block).transpose(1, 2)
+        target = out.view(-1, axis.block, columns)[inner.start : inner.start + windows.shape[0]]
+        torch.bmm(matrix.expand(target.shape[0], -1, -1), windows, out=target)
+    for k in outer:
+        (i, j, matrix), *rest = axis.blocks[k]
+        rows = torch.bmm(matrix.expand(batch, -1, -1), x[:, i:j])
         for i, j, matrix in rest:
-            target.baddbmm_(matrix.expand(batch, -1, -1), x[:, i:j])
+            rows.baddbmm_(matrix.expand(batch, -1, -1), x[:, i:j])
+        out[:, k * axis.block : (k + 1) * axis.block] = rows
     return out
 
 
-def _columns(x: Tensor, axis: Axis) -> Tensor:
-    """Transform the last axis of ``(signals, n)``: ``(blocks, signals, rows of a block)``."""
+def _columns(x: Tensor, axis: Axis, out: Tensor | None) -> Tensor:
+    """Transform the last axis of ``(signals, n)``."""
     if axis.kernel is not None:
-        return _convolve(x.unsqueeze(-1), axis)
-    out = x.new_empty(len(axis.blocks), x.shape[0], axis.block)
-    for target, ((i, j, matrix), *rest) in zip(out.unbind(), axis.blocks):
+        result = _convolve(x.unsqueeze(-1), axis).squeeze(-1)
+        return result if out is None else out.view(result.shape).copy_(result)
+    out = torch.empty_like(x) if out is None else out.view(x.shape)
+    for target, ((i, j, matrix), *rest) in zip(out.split(axis.block, 1), axis.blocks):
         torch.mm(x[:, i:j], matrix.T, out=target)
         for i, j, matrix in rest:
             target.addmm_(x[:, i:j], matrix.T)
@@ -152,9 +166,9 @@ def _convolve(x: Tensor, axis: Axis) -> Tensor:
 
 
 def _split(x: Tensor, approx: Tensor, detail: Tensor, plan: Plan) -> None:
-    """Sort what :func:`_filter` returns into the approximation and the details."""
+    """Sort the coefficients on the grid of the signal into the approximation and the details."""
     batch = approx.shape[0]
-    x = x.reshape(*plan.before, batch, *plan.after).permute(plan.order)
+    x = x.reshape(batch, *plan.grid).permute(plan.order)
     for source, target in _bands(x, approx.view(batch, *plan.band), detail.view(batch, -1, *plan.band)):
         target.copy_(source)
 
@@ -164,15 +178,9 @@ def _merge(approx: Tensor, detail: Tensor, plan: Plan) -> Tensor:
     batch = approx.shape[0]
     x = approx.new_empty(batch, *plan.grid)
     coefficients = approx.reshape(batch, *plan.band), detail.reshape(batch, -1, *plan.band)
-    for target, source in _bands(x.permute(plan.grid_order), *coefficients):
+    for target, source in _bands(x.permute(plan.order), *coefficients):
         target.copy_(source)
     return x
-
-
-def _sort(x: Tensor, out: Tensor, plan: Plan) -> None:
-    """Bring what :func:`_filter` returns into the order of the signal."""
-    x = x.reshape(*plan.before, out.shape[0], *plan.after).permute(plan.order)
-    out.view(x.shape).copy_(x)
 
 
 def _bands(x: Tensor, approx: Tensor, detail: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
