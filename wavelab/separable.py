@@ -13,9 +13,8 @@ float32; ``python -m tests.bench.bench_wavelets`` shows the result):
 
 Results stay where the products put them, low-pass and high-pass in runs; one copy at the end sorts them into
 sub-bands. A large batch goes through in parts, since fresh memory costs more than filling it: the parts share a
-little of it. Accelerators have no use for short products one after the other: there it is the whole matrix up to 512
-values and convolution beyond. Inside ``torch.compile`` it is convolution throughout, which the compiler can see
-through.
+little of it. Off the CPU it is the whole matrix up to 512 values and convolution beyond: fewer calls, by reasoning and
+not by measurement. Inside ``torch.compile`` it is convolution throughout, which the compiler can see through.
 """
 
 from __future__ import annotations
