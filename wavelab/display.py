@@ -24,7 +24,7 @@ from wavelab.errors import InvalidInput
 # Ink, quieter ink, grid and paper, and what each becomes on a dark page.
 INK, MUTED, GRID, PAPER = "#1d2733", "#55606e", "#d5dae1", "#ffffff"
 DARK = {INK: "#e4e8ee", MUTED: "#a3adba", GRID: "#39424e", PAPER: "#14181f"}
-DPI = 160
+DPI = 160  # pictures of the smoke profile are drawn at half of it
 
 
 def show(figure: Figure, alt: str, caption: str | None = None, *, keep: str | None = None) -> None:
@@ -73,9 +73,9 @@ def explore(figures: Mapping[str, Figure], label: str, alt: str, start: int = 0)
         )
     frames = []
     for value, figure in figures.items():
-        light, width = _png(figure, dpi=120)
+        light, width = _png(figure, share=0.75)
         with _dark(figure):
-            dark, _ = _png(figure, dpi=120)
+            dark, _ = _png(figure, share=0.75)
         plt.close(figure)
         frames.append((value, _uri(light), _uri(dark), width))
     name = "explore-" + uuid5(NAMESPACE_URL, label + alt + frames[0][1]).hex[:10]
@@ -110,9 +110,10 @@ def _uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _png(figure: Figure, dpi: int = DPI) -> tuple[bytes, int]:
+def _png(figure: Figure, share: float = 1.0) -> tuple[bytes, int]:
     """Return the figure as PNG bytes and the width in CSS pixels at which it is meant to be shown."""
-    buffer = io.BytesIO()
+    buffer, chosen = io.BytesIO(), plt.rcParams["savefig.dpi"]
+    dpi = share * (DPI if chosen == "figure" else chosen)
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue(), round(figure.get_size_inches()[0] * 100)
 

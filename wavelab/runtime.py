@@ -119,7 +119,7 @@ def start(
         sizes=_sizes(sizes or {}, profile, overrides),
         folder=_folder(chapter, profile),
     )
-    _use_figure_style()
+    _use_figure_style(quick=profile == "smoke")
     print(describe(run))
     return run
 
@@ -206,10 +206,10 @@ def _expected(run: Run) -> str:
     return f"about {cost['seconds']:.0f} s and {cost['peak_mib'] / 1024:.1f} GiB ({cost['machine']})"
 
 
-def _use_figure_style() -> None:
+def _use_figure_style(quick: bool) -> None:
     from wavelab import plotting
 
-    plotting.use_style()
+    plotting.use_style(quick=quick)
 
 
 def _plain(value: Any, where: str) -> Any:
