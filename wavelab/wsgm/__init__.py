@@ -1,0 +1,4 @@
+"""Wavelet score-based generative modelling (Guth, Coste, De Bortoli & Mallat, 2022).
+
+``from wavelab.wsgm import cascade, fields, theory``.
+"""
