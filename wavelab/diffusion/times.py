@@ -88,9 +88,7 @@ def per_sample(value: Tensor, x: Tensor) -> Tensor:
     if value.ndim == 0:
         return value.to(x)
     if value.shape != x.shape[:1]:
-        raise InvalidInput(
-            f"Got times of shape {tuple(value.shape)} for x of shape {tuple(x.shape)}; one or one a sample."
-        )
+        raise InvalidInput(f"Got times {tuple(value.shape)} for x {tuple(x.shape)}; give one time, or one a sample.")
     return value.to(x).reshape(-1, *[1] * (x.ndim - 1))
 
 
@@ -101,18 +99,18 @@ def normal(x: Tensor, generator: torch.Generator) -> Tensor:
         InvalidInput: no generator.
     """
     if generator is None:
-        raise InvalidInput(
-            "Noise is drawn here, but generator is None; pass generator=torch.Generator().manual_seed(0)."
-        )
+        raise InvalidInput("Noise is drawn here: pass generator=torch.Generator().manual_seed(0), not None.")
     return torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype).to(x.device)
 
 
 def check_positive(**values: float) -> None:
+    """Raise InvalidInput unless every value is a positive number."""
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise InvalidInput(f"{name} is {value}; expected a positive number.")
 
 
 def check_steps(steps: int) -> None:
+    """Raise InvalidInput unless there is a step."""
     if int(steps) != steps or steps < 1:
         raise InvalidInput(f"steps is {steps}; expected a whole number of at least 1.")
