@@ -20,8 +20,8 @@ from torch import Tensor
 from wavelab.diffusion import denoising_loss, euler_maruyama, score_function
 from wavelab.errors import DataCorrupt, InvalidInput, UnknownName
 from wavelab.filterbank import filters
-from wavelab.subbands import check_levels, check_sizes, check_tensor
 from wavelab.wavelets import Whitening, dwt, idwt, pack, unpack
+from wavelab.wsgm.checks import bind, check_data, check_network, check_request, check_scale, read_whitening
 
 WHITENINGS = ("per-channel", "joint")
 
@@ -39,11 +39,8 @@ class Cascade:
     conditional laws do not depend on how.
 
     Attributes:
-        wavelet: an orthogonal wavelet.
-        dims: number of space axes.
-        whitening: ``"per-channel"`` or ``"joint"``.
-        details: :math:`(\bar m_j, \bar s_j)` of the scales 1 to J.
-        conditions: :math:`(m_j, s_j)` of the scales 1 to J.
+        wavelet, dims, whitening: as :meth:`fit` was given them.
+        details, conditions: :math:`(\bar m_j, \bar s_j)` and :math:`(m_j, s_j)` of the scales 1 to J.
 
     Source:
         Guth, Coste, De Bortoli & Mallat (2022), Wavelet score-based generative modeling, section 3. Chapter "The
@@ -69,19 +66,16 @@ class Cascade:
             whitening: ``"per-channel"`` or ``"joint"``.
             dims: number of space axes, 1, 2 or 3.
 
-        Returns:
-            The cascade.
-
         Raises:
-            InvalidInput: a size that cannot be halved ``levels`` times, a wavelet that is not orthogonal, data of
-                another shape, not finite, or with a sub-band that never changes.
+            InvalidInput: a size that cannot be halved ``levels`` times, a wavelet that is not orthogonal, or data of
+                another shape, not finite or without variation.
             UnknownName: there is no such wavelet or whitening.
         """
         if whitening not in WHITENINGS:
             raise UnknownName.among("whitening", whitening, WHITENINGS)
-        _check_data(x, levels, dims)
-        if not filters(wavelet).orthogonal:
-            raise InvalidInput(f"{wavelet} is not orthogonal; expected an orthogonal wavelet such as haar, db4 or sym5.")
+        check_data(x, levels, dims)
+        if not filters(wavelet).orthogonal or wavelet == "dmey":  # dmey is so to two decimals only
+            raise InvalidInput(f"{wavelet} is not orthogonal; take an orthogonal wavelet such as haar, db4 or sym5.")
         details, conditions = [], []
         for _ in range(levels):
             x, x_bar = _split(x, wavelet, dims)
@@ -115,16 +109,16 @@ class Cascade:
             ``(batch, channels, *space / 2**j)``.
 
         Raises:
-            InvalidInput: data of other channels, or a size that cannot be halved ``levels`` times.
+            InvalidInput: data of other channels or a size that does not fit.
         """
-        self._check(x)
+        check_data(x, self.levels, self.dims, self.channels)
         pairs = []
         for detail, condition in zip(self.details, self.conditions):
             x, x_bar = _split(x, self.wavelet, self.dims)
             pairs.append((detail.apply(x_bar), condition.apply(x)))
         return pairs
 
-    def synthesise(self, x_J: Tensor, x_bars: Sequence[Tensor]) -> Tensor:  # noqa: N803
+    def synthesise(self, x_J: Tensor, x_bars: Sequence[Tensor]) -> Tensor:
         """Invert :meth:`analyse`: ``synthesise(pairs[-1][1], [x_bar for x_bar, _ in pairs])`` gives the data back.
 
         Args:
@@ -135,18 +129,16 @@ class Cascade:
             Shape ``(batch, channels, *space)``, in the units of the data.
 
         Raises:
-            InvalidInput: another number of scales, or tensors that do not fit together.
+            InvalidInput: another number of scales, or shapes that do not fit.
         """
         if len(x_bars) != self.levels:
             raise InvalidInput(f"There are details of {len(x_bars)} scales; expected {self.levels}, finest first.")
         for j in range(self.levels, 0, -1):
-            x_J = self.refine(x_J, x_bars[j - 1], j)  # noqa: N806
+            x_J = self.refine(x_J, x_bars[j - 1], j)
         return x_J
 
     def refine(self, x_j: Tensor, x_bar_j: Tensor, j: int) -> Tensor:
-        r"""Go one scale finer: :math:`x_{j-1}` from :math:`x_j` and :math:`\bar x_j`.
-
-        .. math:: a_{j-1} = G^\top (s_j x_j + m_j) + \bar G^\top (\bar s_j \bar x_j + \bar m_j)
+        r"""Go one scale finer: :math:`a_{j-1} = G^\top (s_j x_j + m_j) + \bar G^\top (\bar s_j \bar x_j + \bar m_j)`.
 
         Args:
             x_j: the standardised condition of scale j, shape ``(batch, channels, *space / 2**j)``.
@@ -159,7 +151,7 @@ class Cascade:
         Raises:
             InvalidInput: tensors that do not fit together, or there is no such scale.
         """
-        self._check_scale(j)
+        check_scale(self, j)
         expected = (x_j.shape[0], self.detail_channels, *x_j.shape[2:])
         if x_j.shape[1] != self.channels or tuple(x_bar_j.shape) != expected:
             raise InvalidInput(
@@ -204,18 +196,17 @@ class Cascade:
             Images, in the units of the data.
 
         Raises:
-            InvalidInput: a size that cannot be halved ``levels`` times, another number of channels or scores, a score
-                of the wrong shape, or a bad time grid.
+            InvalidInput: a size, number of channels or of scores that does not fit, or a score of the wrong shape.
 
         Source:
             Guth et al. (2022), algorithm 1.
         """
-        self._check_request(shape, detail_scores)
+        check_request(self, shape, detail_scores)
 
         def draw(name, score, channels, j, *cond):
             start = process.prior((shape[0], channels, *(n >> j for n in shape[2:])), generator, generator.device)
             report = None if callback is None else lambda *state: callback(name, *state)
-            score = _checked(score, name, *cond)
+            score = bind(score, name, *cond)
             return sampler(score, process, times, start, generator=generator, callback=report, progress=progress)
 
         x = draw(f"x_{self.levels}", coarse_score, self.channels, self.levels)
@@ -230,92 +221,42 @@ class Cascade:
 
     def detail_data(self, x: Tensor, j: int) -> tuple[Tensor, Tensor]:
         r"""Return what the model of scale ``j`` is trained on: the pair :math:`(\bar x_j, x_j)` of data ``x``."""
-        self._check_scale(j)
+        check_scale(self, j)
         return self.analyse(x)[j - 1]
 
     def coarse_score(self, model, process, prediction: str = "eps") -> Callable:
-        """Return ``score(x_t, t)`` of a network trained on :meth:`coarse_data`.
-
-        Raises:
-            InvalidInput: the network has other channels.
-        """
-        self.check_network(model, None)
+        """Return ``score(x_t, t)`` of a network trained on :meth:`coarse_data`; refuse one of other channels."""
+        check_network(self, model, None)
         return score_function(model, process, prediction=prediction)
 
     def detail_score(self, model, j: int, process, prediction: str = "eps") -> Callable:
-        """Return ``score(x_bar_t, t, x_j)`` of a network trained on :meth:`detail_data`.
-
-        Raises:
-            InvalidInput: the network has other channels, or there is no such scale.
-        """
-        self.check_network(model, j)
+        """Return ``score(x_bar_t, t, x_j)`` of a network trained on :meth:`detail_data`; refuse other channels."""
+        check_network(self, model, j)
         return lambda x_bar_t, t, x_j: score_function(model, process, cond=x_j, prediction=prediction)(x_bar_t, t)
 
-    def check_network(self, model, j: int | None) -> None:
-        """Refuse a network whose channels are not those of the details of scale ``j`` (None: of the coarse image).
-
-        A model without a ``config`` is let through; a wrong shape is then refused when it is used.
-
-        Raises:
-            InvalidInput: other channels, the two sets named; or there is no such scale.
-        """
-        if j is not None:
-            self._check_scale(j)
-        channels = self.channels if j is None else self.detail_channels
-        wanted = {"in_channels": channels, "out_channels": channels, "cond_channels": 0 if j is None else self.channels}
-        config = getattr(model, "config", None)
-        if not isinstance(config, dict):
-            return
-        given = {name: config.get(name, 0) for name in wanted}
-        if given != wanted:
-            what = "the coarse image" if j is None else f"the {2**self.dims - 1} detail bands of scale {j}"
-            raise InvalidInput(f"The network has {given}; expected {wanted} for {what}.")
-
     def state(self) -> dict:
-        """Return everything as plain numbers and strings, fit for JSON; :meth:`from_state` reads it."""
-        statistics = {
-            kind: [{"mean": w.mean.tolist(), "std": w.std.tolist()} for w in getattr(self, kind)]
-            for kind in ("details", "conditions")
-        }
-        return {"wavelet": self.wavelet, "dims": self.dims, "whitening": self.whitening, **statistics}
+        """Return plain numbers and strings, fit for JSON or a file's metadata; :meth:`from_state` reads them."""
+        tables = {"details": self.details, "conditions": self.conditions}
+        numbers = {k: [{"mean": w.mean.tolist(), "std": w.std.tolist()} for w in table] for k, table in tables.items()}
+        return {"wavelet": self.wavelet, "dims": self.dims, "whitening": self.whitening, **numbers}
 
     @classmethod
     def from_state(cls, state: dict) -> Cascade:
-        """Make the cascade of :meth:`state` again, in float32.
+        """Make the cascade of :meth:`state` again.
 
         Raises:
             DataCorrupt: something is missing or does not fit.
         """
         try:
-            tables = [
-                tuple(Whitening(torch.tensor(w["mean"]), torch.tensor(w["std"])) for w in state[kind])
-                for kind in ("details", "conditions")
-            ]
+            tables = [tuple(map(read_whitening, state[kind])) for kind in ("details", "conditions")]
             cascade = cls(state["wavelet"], state["dims"], state["whitening"], *tables)
-            fits = len(cascade.details) == len(cascade.conditions) > 0 and cascade.whitening in WHITENINGS
-            fits &= all(len(w.std) == cascade.detail_channels and (w.std > 0).all() for w in cascade.details)
-            fits &= all(len(w.std) == cascade.channels and (w.std > 0).all() for w in cascade.conditions)
+            lengths = [len(w.mean) for table in tables for w in table]
+            wanted = [cascade.detail_channels] * cascade.levels + [cascade.channels] * cascade.levels
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise DataCorrupt(f"This is not the state of a cascade ({error!r}); expected what state() gave.") from error
-        if not fits:
-            raise DataCorrupt("The numbers of this state do not fit each other; expected what state() gave.")
+        if lengths != wanted:
+            raise DataCorrupt(f"The scales have {lengths} channels; expected {wanted}, what state() gives.")
         return cascade
-
-    def _check(self, x: Tensor) -> None:
-        _check_data(x, self.levels, self.dims)
-        if x.shape[1] != self.channels:
-            raise InvalidInput(f"x has shape {tuple(x.shape)}; expected {self.channels} channels, as in training.")
-
-    def _check_scale(self, j: int) -> None:
-        if j not in range(1, self.levels + 1):
-            raise InvalidInput(f"There is no scale {j!r}; expected 1 (finest) to {self.levels} (coarsest).")
-
-    def _check_request(self, shape: Sequence[int], detail_scores: Sequence[Callable]) -> None:
-        if len(shape) != self.dims + 2 or shape[0] < 1:
-            raise InvalidInput(f"shape is {tuple(shape)}; expected (batch, {self.channels}, *{self.dims} space axes).")
-        self._check(torch.empty(1).expand(1, *shape[1:]))
-        if len(detail_scores) != self.levels:
-            raise InvalidInput(f"There are {len(detail_scores)} detail scores; expected {self.levels}, finest first.")
 
 
 def training_loss(process, **options) -> Callable:
@@ -355,26 +296,4 @@ def _joint(x_bar: Tensor) -> Whitening:
     std = x_bar.detach().square().mean().sqrt()
     if not std.isfinite() or std <= 0:
         raise InvalidInput("The details of x are all zero or not finite; variance 1 is out of reach.")
-    return Whitening(torch.zeros_like(x_bar[0, :, ...].flatten(1)[:, 0]), std.expand(x_bar.shape[1]).clone())
-
-
-def _checked(score: Callable, name: str, *cond: Tensor) -> Callable:
-    """Bind the condition, and refuse a score of another shape than its argument."""
-
-    def bound(x, t):
-        value = score(x, t, *cond)
-        if value.shape != x.shape:
-            raise InvalidInput(
-                f"The score of {name} has shape {tuple(value.shape)}; expected that of its argument, {tuple(x.shape)}."
-            )
-        return value
-
-    return bound
-
-
-def _check_data(x: Tensor, levels: int, dims: int) -> None:
-    check_tensor(x, "x", dims)
-    check_levels(levels)
-    if x.ndim != dims + 2:
-        raise InvalidInput(f"x has shape {tuple(x.shape)}; expected (batch, channels, *{dims} space axes).")
-    check_sizes(x, levels, dims)
+    return Whitening(x_bar.new_zeros(x_bar.shape[1]), std.expand(x_bar.shape[1]).clone())
