@@ -44,3 +44,11 @@ class StorageError(WavelabError, OSError):
 
 class ChapterFailed(WavelabError):
     """A cell of a chapter raised an error; the message names chapter, cell and cause."""
+
+
+class TrainingDiverged(WavelabError, ArithmeticError):
+    """A training's loss or gradient became NaN or infinite; the last good checkpoint is kept."""
+
+
+class CheckpointMismatch(WavelabError):
+    """A checkpoint belongs to another architecture, configuration or data set than the one asked for."""
