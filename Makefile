@@ -12,7 +12,7 @@ export MPLBACKEND ?= agg
 # Silences one harmless line that the Jupyter kernel prints at each start.
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
-.PHONY: help setup book run test lab bench data lint notebooks record clean
+.PHONY: help setup book run test lab train bench data lint notebooks record clean
 .NOTPARALLEL:
 
 help:      ## show this list
@@ -34,6 +34,10 @@ test: setup data  ## check sources, run every test and every chapter under smoke
 
 lab: setup data   ## open the chapters in JupyterLab
 	@$(VENV)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+train: setup data ## train the models of a chapter from scratch, or go on where it was interrupted (CHAPTER=08)
+	@test -n "$(CHAPTER)" || { echo "Name a chapter, as in: make train CHAPTER=08"; exit 1; }
+	@$(COURSE) run $(CHAPTER) --profile $(PROFILE) --parameter train=true $(ARGS)
 
 bench: setup data ## time the package against its peers
 	@$(VENV)/python -m pip install -qq "pytorch_wavelets>=1.3" || echo "pytorch_wavelets could not be installed; its column is left out"

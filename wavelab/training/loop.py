@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
@@ -219,12 +219,17 @@ class _Run:
         return self.state.seconds + time.monotonic() - wall, self.state.cpu_seconds + time.process_time() - cpu
 
 
-def _accelerator(training: Training) -> Accelerator:
-    """Make the accelerator of this call. Precision is the settings' matter, so that calls may differ in it."""
+def processes() -> PartialState:
+    """Return what Accelerate knows of this process and its peers, on the device of ``WAVELAB_DEVICE`` where set."""
     wanted = os.environ.get("WAVELAB_DEVICE", "")
     if wanted and wanted != "cpu" and "LOCAL_RANK" not in os.environ:
         os.environ["ACCELERATE_TORCH_DEVICE"] = wanted
-    accelerator = Accelerator(cpu=wanted == "cpu", mixed_precision="no")
+    return PartialState(cpu=wanted == "cpu")
+
+
+def _accelerator(training: Training) -> Accelerator:
+    """Make the accelerator of this call. Precision is the settings' matter, so that calls may differ in it."""
+    accelerator = Accelerator(cpu=processes().device.type == "cpu", mixed_precision="no")
     if accelerator.num_processes > training.shards:
         raise InvalidInput(
             f"{accelerator.num_processes} processes cannot share a batch of {training.shards} shard(s); give "
