@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wavelab import networks
 from wavelab.errors import InvalidInput, UnknownName
@@ -95,7 +96,8 @@ def test_gradients_are_right(padding):
     model = awake(networks.UNet(1, 1, width=4, mults=(1, 2), attention=(1,), heads=1, padding=padding)).double()
     x = draw((2, 1, 4, 4)).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: model(x, torch.zeros(2)), x, fast_mode=True)
-    assert torch.autograd.gradgradcheck(lambda x: model(x, torch.zeros(2)), x, fast_mode=True)
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no second derivative
+        assert torch.autograd.gradgradcheck(lambda x: model(x, torch.zeros(2)), x, fast_mode=True)
 
 
 def test_two_steps_of_training_wake_every_parameter(model):

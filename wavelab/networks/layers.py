@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavelab.errors import InvalidInput
+from wavelab.networks.periodic import LAYOUTS, PERIODIC
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -25,8 +26,14 @@ def conv(
 ) -> nn.Module:
     """Return a convolution that keeps the grid's size."""
     pad = dilation * (size // 2)
-    mode = padding if pad else "zeros"
-    return CONVOLUTIONS[dims](inputs, outputs, size, padding=pad, padding_mode=mode, dilation=dilation)
+    kind = PERIODIC if pad and padding == "circular" else CONVOLUTIONS
+    return kind[dims](inputs, outputs, size, padding=pad, dilation=dilation)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Store the channels of a grid point side by side, which convolutions read fastest; the values stay."""
+    form = LAYOUTS.get(x.ndim - 2)
+    return x.contiguous(memory_format=form) if form else x
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -118,6 +125,9 @@ class ResBlock(nn.Module):
 
 class Attention(nn.Module):
     """Self-attention over all positions of the grid, beside the identity.
+
+    Second derivatives, which implicit score matching takes, want torch's plain kernel: run both passes within
+    ``torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)``.
 
     Args:
         name: the layer's name, for messages.

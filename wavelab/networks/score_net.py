@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from wavelab.errors import InvalidInput
 from wavelab.networks.base import Network, check_noise, check_options, join, seeded
-from wavelab.networks.layers import NoiseEmbedding, ResBlock, conv, groups_for, zeroed
+from wavelab.networks.layers import NoiseEmbedding, ResBlock, channels_last, conv, groups_for, zeroed
 
 EMBEDDING = 48
 
@@ -81,7 +81,7 @@ class ScoreNet(Network):
                 f"of at least {self.reach} points; use a smaller dilation or fewer blocks."
             )
         embedding = self.embedding(check_noise("ScoreNet.embedding", log_noise, len(x)))
-        h = self.stem(h)
+        h = channels_last(self.stem(h))
         for block in self.blocks:
             h = block(h, embedding)
         return self.out(F.silu(self.norm(h)))

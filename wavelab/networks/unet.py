@@ -16,6 +16,7 @@ from wavelab.networks.layers import (
     Attention,
     NoiseEmbedding,
     ResBlock,
+    channels_last,
     conv,
     groups_for,
     zeroed,
@@ -109,7 +110,7 @@ class UNet(Network):
         h = join("UNet.stem", x, cond, *self.shape)
         embedding = self.embedding(check_noise("UNet.embedding", log_noise, len(x)))
         _check_grid(x.shape, len(self.down))
-        h, skips = self.stem(h), []
+        h, skips = channels_last(self.stem(h)), []
         for level, stage in enumerate(self.down):
             h = stage(h, embedding, keep=skips)
             if level < len(self.coarser):
