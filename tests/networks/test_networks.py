@@ -277,3 +277,13 @@ def test_build_refuses_what_it_does_not_know():
         networks.build({"class": "ScoreNet", "in_channels": 1})
     with pytest.raises(InvalidInput, match=r"model\.config"):
         networks.build({"in_channels": 1})
+
+
+def test_without_gradients_the_same_and_inputs_stay(model):
+    awake(model)
+    x, log_noise, cond = inputs(model)
+    kept = x.clone(), cond.clone()
+    expected = model(x, log_noise, cond)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x, log_noise, cond), expected)
+    assert torch.equal(x, kept[0]) and torch.equal(cond, kept[1])

@@ -36,6 +36,11 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=form) if form else x
 
 
+def silu(x: Tensor) -> Tensor:
+    """Return ``x * sigmoid(x)``; without gradients in place, so ``x`` must not be used again."""
+    return F.silu(x, inplace=not torch.is_grad_enabled())
+
+
 def zeroed(layer: nn.Module) -> nn.Module:
     """Set a layer's parameters to zero and return it: a block that starts as nothing, an output that starts at 0."""
     for parameter in layer.parameters():
@@ -118,8 +123,8 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Map ``(batch, inputs, *space)`` to ``(batch, outputs, *space)``."""
-        h = self.conv1(F.silu(self.norm(x)))
-        h = self.conv2(self.dropout(F.silu(self.film(h, embedding))))
+        h = self.conv1(silu(self.norm(x)))
+        h = self.conv2(self.dropout(silu(self.film(h, embedding))))
         return self.skip(x) + h
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from wavelab.errors import InvalidInput
 from wavelab.networks.base import Network, check_noise, check_options, join, seeded
-from wavelab.networks.layers import NoiseEmbedding, ResBlock, channels_last, conv, groups_for, zeroed
+from wavelab.networks.layers import NoiseEmbedding, ResBlock, channels_last, conv, groups_for, silu, zeroed
 
 EMBEDDING = 48
 
@@ -84,7 +84,7 @@ class ScoreNet(Network):
         h = channels_last(self.stem(h))
         for block in self.blocks:
             h = block(h, embedding)
-        return self.out(F.silu(self.norm(h)))
+        return self.out(silu(self.norm(h)))
 
 
 class MLP(Network):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavelab.errors import InvalidInput
@@ -19,6 +18,7 @@ from wavelab.networks.layers import (
     channels_last,
     conv,
     groups_for,
+    silu,
     zeroed,
 )
 
@@ -120,7 +120,7 @@ class UNet(Network):
             if level < len(self.finer):
                 h = self.finer[level](h)
             h = self.up[level](h, embedding, short_cuts=skips)
-        return self.out(F.silu(self.norm(h)))
+        return self.out(silu(self.norm(h)))
 
 
 class Stage(nn.Module):
