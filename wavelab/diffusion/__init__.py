@@ -4,7 +4,7 @@ Tensors are ``(batch, channels, *space)``. A score is any ``score(x, t)``; a net
 :func:`score_function`. Times increase from 0 (data) to ``T`` (noise); samplers walk them from the end.
 """
 
-from wavelab.diffusion.langevin import annealed_langevin, langevin, predictor_corrector
+from wavelab.diffusion.mcmc import annealed_langevin, langevin, predictor_corrector
 from wavelab.diffusion.objectives import (
     denoiser,
     denoising_loss,

@@ -104,10 +104,10 @@ def log_likelihood(
     s, signs = checked(score), rademacher(x, generator, probes)
 
     def slope(x: Tensor, _: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        def velocity(y: Tensor) -> Tensor:
-            return process.drift(y, t) - process.diffusion(t) ** 2 / 2 * s(y, t)
-
-        return value_and_divergence(velocity, x, signs)
+        value, div = value_and_divergence(lambda y: s(y, t), x, signs)
+        pull = process.drift(torch.ones_like(x), t).flatten(1).sum(1)  # div f: the drift is linear, f = a(t) x
+        half = process.diffusion(t) ** 2 / 2
+        return process.drift(x, t) - half * value, pull - half * div
 
     gained = torch.zeros(len(x), dtype=x.dtype, device=x.device)
     for _, start, end in _ordered(process, times, progress, reverse=True):

@@ -187,7 +187,7 @@ class Chain(VariancePreserving):
 
     @classmethod
     def linear(cls, steps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Chain:
-        """Build DDPM's chain: linear betas, given for 1000 steps and rescaled so that it ends equally noisy."""
+        """Build DDPM's chain: linear betas, given for 1000 steps and rescaled for about the same end."""
         check_steps(steps)
         return cls(torch.linspace(first, last, steps, dtype=torch.float64) * 1000 / steps)
 

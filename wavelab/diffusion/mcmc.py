@@ -75,7 +75,7 @@ def annealed_langevin(
 ) -> Tensor:
     r"""Run Langevin at every noise level in turn, from the noisiest to the cleanest.
 
-    .. math:: x\leftarrow x+\epsilon_k s(x,t_k)+\sqrt{2\epsilon_k}\,z,\quad\epsilon_k=\texttt{step\_size}\;\sigma_{t_k}^2
+    .. math:: x\leftarrow x+\epsilon_k s(x,t_k)+\sqrt{2\epsilon_k}\,z,\quad\epsilon_k=\texttt{step\_size}\,\sigma_k^2
 
     Between levels ``x`` is scaled by the ratio of the alphas. The last level is ``t_1``, so the result still carries
     the small noise of that level unless it is denoised.
