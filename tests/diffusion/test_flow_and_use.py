@@ -129,6 +129,18 @@ def test_the_score_is_asked_at_given_times_and_never_at_zero(sampler):
     assert asked == sorted(asked, reverse=True)
 
 
+def test_the_way_to_noise_never_asks_for_the_score_of_clean_data():
+    asked = []
+
+    def score(x, t):
+        asked.append(float(t))
+        return -x
+
+    diffusion.probability_flow(score, OU, TIMES, start(), reverse=True)
+    diffusion.log_likelihood(score, OU, TIMES, start(), generator())
+    assert min(asked) == pytest.approx(float(TIMES[1])) and max(asked) == 5.0
+
+
 @samplers
 def test_callback_sees_every_state(sampler, capsys):
     states = []

@@ -232,6 +232,18 @@ def test_annealed_langevin_reaches_the_known_mixture(name):
     check_mixture(out)
 
 
+def test_annealed_langevin_does_not_depend_on_the_process():
+    # In x / alpha every process has the same levels and steps, if it is rescaled between them.
+    outs = []
+    for name in ("OU", "VE"):
+        process, g = PROCESSES[name], generator(1)
+        times = geometric_noise(process, 0.1, 5.0, 8)
+        x = 5 * process.alpha(times[-1]) * torch.randn(20, 2, generator=g, dtype=torch.float64)
+        out = diffusion.annealed_langevin(MIXTURE.score(process), process, times, x, generator=g, steps_per_level=3)
+        outs.append(out)
+    torch.testing.assert_close(*outs)
+
+
 def test_langevin_has_the_exact_stationary_variance(monkeypatch):
     # x <- (1 - eps / v) x + sqrt(2 eps) z settles at v / (1 - eps / (2 v)).
     variance, epsilon, steps = 2.0, 0.4, 60
