@@ -126,3 +126,50 @@ def test_attempt_lets_an_open_exercise_pass(capsys):
     assert "write the body of haar_step" in capsys.readouterr().out
     with pytest.raises(AssertionError), runtime.attempt():
         raise AssertionError
+
+
+def _counted():
+    asked = []
+
+    def measure(steps, kind):
+        asked.append(steps)
+        return {"error": 1.0 / steps, "kind": kind}
+
+    return measure, asked
+
+
+def test_measured_values_are_kept_point_by_point():
+    run, (measure, asked) = runtime.start("01-x", "cpu"), _counted()
+    first = run.measured("curve", measure, [(2, "a"), (4, "a")], {"samples": 8})
+    assert first == [{"error": 0.5, "kind": "a"}, {"error": 0.25, "kind": "a"}]
+    assert run.measured("curve", measure, [(4, "a"), (8, "a")], {"samples": 8})[0] == first[1]
+    assert asked == [2, 4, 8], "a known point is not measured again"
+    run.measured("curve", measure, [(2, "a")], {"samples": 9})
+    assert asked == [2, 4, 8, 2], "other settings, other values"
+
+
+def test_measured_values_come_from_the_shipped_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "ROOT", tmp_path)
+    run, (measure, asked) = runtime.start("01-x", "cpu"), _counted()
+    shipped = tmp_path / "data" / "results" / "measured" / "01-x.curve.cpu.json"
+    shipped.parent.mkdir(parents=True)
+    rows = [{"point": [2, "a"], "value": 7}]
+    shipped.write_text(json.dumps({"settings": {"samples": 8, "seed": 0}, "rows": rows}))
+    assert run.measured("curve", measure, [(2, "a")], {"samples": 8}) == [7]
+    assert run.measured("curve", measure, [(2, "a")], {"samples": 8}, again=True) == [{"error": 0.5, "kind": "a"}]
+    assert asked == [2]
+    shipped.write_text("{")
+    assert run.measured("other", measure, [(3, "a")], {"samples": 8}) == [{"error": 1 / 3, "kind": "a"}]
+
+
+def test_an_interrupted_measurement_goes_on():
+    run = runtime.start("01-x", "cpu")
+
+    def stops(steps):
+        if steps == 4:
+            raise KeyboardInterrupt
+        return steps
+
+    with pytest.raises(KeyboardInterrupt):
+        run.measured("curve", stops, [(2,), (4,)], {})
+    assert run.measured("curve", lambda steps: -steps, [(2,), (4,)], {}) == [2, -4]

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,44 @@ class Run:
         path = self.folder / "record.json"
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def measured(
+        self,
+        name: str,
+        measure: Callable[..., Any],
+        points: Sequence[Sequence[Any]],
+        settings: Mapping[str, Any],
+        again: bool = False,
+    ) -> list[Any]:
+        """Return ``measure(*point)`` for every point, from the shipped table where it has the point.
+
+        For measurements that take too long for every run, such as hundreds of samples at 512 steps. A table is shipped
+        in ``data/results/measured``; what it lacks is measured now, and kept in the run's folder after every
+        point, so that an interrupted measurement goes on where it was. ``make record`` copies the table from there.
+
+        Args:
+            name: the table's name within the chapter.
+            measure: takes the entries of a point and returns numbers, lists or dictionaries.
+            points: what to measure, plain values.
+            settings: what else the values depend on: sizes, seeds, hashes of checkpoints. A table with other settings
+                is not used.
+            again: measure every point anew instead of using the shipped table.
+
+        Returns:
+            One value a point, in the order of ``points``.
+        """
+        wanted = _plain({**settings, "seed": self.seed}, "settings")
+        own = self.folder / "measured" / f"{self.chapter}.{name}.{self.profile}.json"
+        shipped = ROOT / "data" / "results" / "measured" / own.name
+        known = {} if again else _table(shipped, wanted)
+        known |= _table(own, wanted)
+        for point in points:
+            if (key := json.dumps(point)) not in known:
+                known[key] = _plain(measure(*point), f"{name}{key}")
+                rows = [{"point": json.loads(at), "value": value} for at, value in known.items()]
+                with atomic_write(own) as temporary:
+                    temporary.write_text(json.dumps({"settings": wanted, "rows": rows}, indent=1) + "\n")
+        return [known[json.dumps(point)] for point in points]
 
 
 def start(
@@ -155,6 +193,16 @@ def measured_costs() -> dict[str, dict[str, Any]]:
     """Return the recorded cost of each chapter and profile: ``{"01-name.cpu": {"seconds": …, "peak_mib": …}}``."""
     path = ROOT / "data" / "results" / "cost.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _table(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a measured table by point; none where it is missing, unreadable or of other settings."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        fits = table["settings"] == settings
+        return {json.dumps(row["point"]): row["value"] for row in table["rows"]} if fits else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _sizes(table: Mapping[str, Sequence[Any]], profile: str, overrides: Mapping[str, Any]) -> Any:

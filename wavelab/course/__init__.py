@@ -106,6 +106,7 @@ def run_key(chapter: Chapter, values: Mapping[str, Any], root: Path = ROOT) -> s
     package = root / "wavelab"
     watched = [path for path in sorted(package.rglob("*.py")) if path.parent != package / "course"]
     watched += sorted((root / "data" / "checkpoints").rglob("*.*"))
+    watched += sorted((root / "data" / "results" / "measured").glob(f"{chapter.name}.*.json"))
     watched += [chapter.source, root / "data" / "registry.toml", root / "requirements.lock"]
     for path in watched:
         digest.update(str(path.relative_to(root)).encode())
@@ -193,6 +194,10 @@ def record(profile: str) -> list[Path]:
             written.append(results / f"{chapter.name}.{profile}.json")
             with atomic_write(written[-1]) as temporary:
                 shutil.copyfile(made, temporary)
+    for table in sorted(run_folder(profile).glob("*/measured/*.json")) if profile != "smoke" else ():
+        written.append(results / "measured" / table.name)
+        with atomic_write(written[-1]) as temporary:
+            shutil.copyfile(table, temporary)
     for picture in sorted((run_folder(profile) / "figures").glob("*.png")) if profile != "smoke" else ():
         written.append(results / "figures" / picture.name)
         with atomic_write(written[-1]) as temporary:
