@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -374,3 +375,8 @@ def test_live_plot_updates_one_figure(monkeypatch):
     plot.close()
     assert [what for what, _ in shown] == ["new", "update"]
     assert list(shown[-1][1].axes[0].lines[0].get_ydata()) == [1.0, 0.5]
+
+
+def test_no_file_is_pickled():
+    sources = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in (ROOT / "wavelab").rglob("*.py")}
+    assert not [path for path, text in sources.items() if re.search(r"torch\.(save|load)\(|\bpickle\b", text)]
