@@ -36,7 +36,7 @@ __all__ = [
     "steps_needed", "sup_error", "total_variation",
 ]  # fmt: skip
 
-MOST_STEPS = 2**17
+MOST_STEPS = 2**21
 SCANNED = 64  # up to here every number of steps is tried
 
 
@@ -100,8 +100,8 @@ def steps_needed(
 ) -> int:
     r"""Return the smallest number of steps N, a scale, with an error of at most ``eps`` on a power-law field.
 
-    Every ``N`` up to 64 is tried. Beyond, N is doubled until the error is at most ``eps`` and then found by bisection:
-    N satisfies it and N - 1 does not. (The error falls with N there, so this N is the smallest.)
+    Every ``N`` up to 64 is tried. Beyond, N is raised until the error is at most ``eps`` and then bisected: N satisfies
+    it and N - 1 does not. (The error falls with N there, so this N is the smallest.)
 
     Args:
         eps: the error allowed, positive.
@@ -145,18 +145,28 @@ def steps_needed(
 
 
 def _smallest(error: Callable[[int], float], eps: float, most: int) -> int:
-    """Return the smallest N with error at most eps: by trying up to :data:`SCANNED`, by bisection beyond."""
+    """Return the smallest N with error at most eps: by trying up to :data:`SCANNED`, by bisection beyond.
+
+    A bisection in logarithms: errors fall like a power of N, so a line through the two ends is a good guess.
+    """
     for N in range(1, SCANNED + 1):
-        if error(N) <= eps:
+        if (reached := error(N)) <= eps:
             return N
-    bad, good = SCANNED, 2 * SCANNED
-    while (reached := error(good)) > eps:
-        if good >= most:
+    bad, above, good = N, reached, N
+    while (reached := error(good := min(max(2 * bad, int(1.1 * bad * (above / eps) ** 0.5)), 8 * bad, most))) > eps:
+        if good == most:
             raise InvalidInput(f"{good} steps leave an error of {reached:.3g} > {eps}; take a larger T or smaller t_1.")
-        bad, good = good, 2 * good
+        bad, above = good, reached
+    below, tries = reached, 0
     while good - bad > 1:
-        middle = (bad + good) // 2
-        bad, good = (bad, middle) if error(middle) <= eps else (middle, good)
+        share, tries = np.log(above / eps) / np.log(above / below), tries + 1
+        middle = (bad + good) // 2 if tries % 3 == 0 else int(np.ceil(bad * (good / bad) ** share))
+        middle = min(max(middle, bad + 1), good - 1)
+        reached = error(middle)
+        if reached <= eps:
+            good, below = middle, reached
+        else:
+            bad, above = middle, reached
     return good
 
 
