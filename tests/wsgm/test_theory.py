@@ -412,6 +412,8 @@ def test_conditional_score_is_the_gradient(n, wavelet, whitening):
     torch.testing.assert_close(detail(noisy, t, given).flatten(1), expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(InvalidInput, match="expected"):
         detail(noisy[:, :1] if n == 2 else noisy[..., :2], t, given)
+    with pytest.raises(InvalidInput, match="one time"):
+        detail(noisy, torch.full((3,), t), given)
 
 
 def test_cascade_with_exact_scores_samples_the_spectrum_of_theory():
@@ -484,8 +486,7 @@ def test_steps_needed_refuses(change):
         theory.steps_needed(**arguments)
 
 
-def test_first_time_too_late_for_the_error(monkeypatch):
-    monkeypatch.setattr(theory, "MOST_STEPS", 1024)
+def test_first_time_too_late_for_the_error():
     with pytest.raises(InvalidInput, match="t_1"):
         theory.steps_needed(1e-6, 8, 1, 1, 5, schedule="geometric", t_1=0.5)
 

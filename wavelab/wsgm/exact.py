@@ -77,6 +77,8 @@ def detail_score(level: Level, scale: float = 1.0) -> Callable[[Tensor, float, T
                 f"({batch}, 1, *{space})."
             )
         decay = torch.exp(-torch.as_tensor(t, dtype=torch.float64)).cpu()
+        if decay.ndim:
+            raise InvalidInput(f"t has shape {tuple(decay.shape)}; expected one time for the whole batch.")
         variance = decay**2 * values + 1 - decay**2
         precision = (vectors / variance[..., None, :]) @ vectors.mH
         answer = torch.view_as_real(torch.cat([precision, -(precision @ (decay * mean)[..., None])], -1))

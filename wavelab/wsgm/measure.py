@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from wavelab.wsgm.blocks import levels_of
 from wavelab.wsgm.fields import check_eigenvalues
-from wavelab.wsgm.kernel import gaussian_kl, kernel, limit_kernel
+from wavelab.wsgm.kernel import gaussian_kl, kernel
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,7 @@ class Measure:
 
     def kl(self, times: ArrayLike, sampler: str = "euler-maruyama") -> float:
         r"""Return the divergence per direction, :math:`\mathrm{KL}/d`, of a sampler on a time grid."""
-        return self._kl(*kernel(self.lam, times, sampler))
-
-    def kl_limit(self, T: float) -> float:
-        """Return what is left of it with infinitely many steps."""
-        return self._kl(*limit_kernel(self.lam, T))
-
-    def _kl(self, h: np.ndarray, rho: np.ndarray) -> float:
+        h, rho = kernel(self.lam, times, sampler)
         total = self.count @ gaussian_kl(self.lam, h) + self.squared_mean @ ((rho - 1) ** 2 / (2 * h))
         return float(total / self.count.sum())
 

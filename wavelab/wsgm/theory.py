@@ -38,6 +38,7 @@ __all__ = [
 
 MOST_STEPS = 2**21
 SCANNED = 64  # up to here every number of steps is tried
+PLATEAU = 1024  # from here on an error that more steps do not lower is taken for final
 
 
 def kl_per_dim(
@@ -128,10 +129,9 @@ def steps_needed(
     """
     if not (np.isfinite(eps) and eps > 0):
         raise InvalidInput(f"eps is {eps}; expected a positive error.")
-    spectrum, most = power_law(L, n, eta, xi), MOST_STEPS
+    spectrum = power_law(L, n, eta, xi)
     if metric == "kl":
         measure = directions(spectrum, wavelet, levels, whitening).compressed()
-        most = MOST_STEPS if measure.kl_limit(T) < eps else 16 * SCANNED
 
         def error(N):
             return measure.kl(time_grid(T, N, schedule, t_1), sampler)
@@ -141,10 +141,10 @@ def steps_needed(
             return sup_error(spectrum, time_grid(T, N, schedule, t_1), wavelet, levels, whitening, sampler)
     else:
         raise UnknownName.among("metric", metric, ("kl", "sup"))
-    return _smallest(error, eps, most)
+    return _smallest(error, eps)
 
 
-def _smallest(error: Callable[[int], float], eps: float, most: int) -> int:
+def _smallest(error: Callable[[int], float], eps: float) -> int:
     """Return the smallest N with error at most eps: by trying up to :data:`SCANNED`, by bisection beyond.
 
     A bisection in logarithms: errors fall like a power of N, so a line through the two ends is a good guess.
@@ -152,10 +152,13 @@ def _smallest(error: Callable[[int], float], eps: float, most: int) -> int:
     for N in range(1, SCANNED + 1):
         if (reached := error(N)) <= eps:
             return N
-    bad, above, good = N, reached, N
-    while (reached := error(good := min(max(2 * bad, int(1.1 * bad * (above / eps) ** 0.5)), 8 * bad, most))) > eps:
-        if good == most:
-            raise InvalidInput(f"{good} steps leave an error of {reached:.3g} > {eps}; take a larger T or smaller t_1.")
+    bad, above = N, reached
+    while (reached := error(good := min(max(2 * bad, int(1.1 * bad * (above / eps) ** 0.5)), 8 * bad))) > eps:
+        if good > MOST_STEPS or (good > PLATEAU and reached > 0.99 * above):
+            raise InvalidInput(
+                f"{good} steps leave an error of {reached:.3g} > {eps}, and more hardly lower it; take a larger T, or "
+                "a smaller t_1 of the geometric grid."
+            )
         bad, above = good, reached
     below, tries = reached, 0
     while good - bad > 1:
