@@ -60,7 +60,7 @@ def test_potentials_leave_a_gaussian_field_alone(denoised):
     x = _gaussian()
     plain = linear.fit(x, _generator(), times=TIMES, features=0)
     full = linear.fit(x, _generator(), times=TIMES, denoised=denoised)
-    for t in (0.01, 0.3, 2.0):
+    for t in (0.01, 0.1, 1.0):
         y, _ = OU.noise(_gaussian(seed=1)[:200], t, _generator(3))
         error = (full(y, t) - plain(y, t)).square().mean() / plain(y, t).square().mean()
         assert error < 0.01
