@@ -9,6 +9,7 @@ import torch
 from wavelab import diffusion, networks
 from wavelab.errors import DataCorrupt, InvalidInput, UnknownName
 from wavelab.wavelets import Whitening, dwt
+from wavelab.wsgm import blocks, theory
 from wavelab.wsgm.cascade import WHITENINGS, Cascade, training_loss
 
 SPACES = {1: (32,), 2: (16, 32), 3: (8, 16, 8)}
@@ -123,19 +124,21 @@ def test_sampling_with_exact_scores_gives_the_covariance_of_the_theory(space, wa
     basis = torch.eye(d, dtype=torch.float64).reshape(d, *space)
     axes = tuple(range(1, 1 + len(space)))
     cov = torch.fft.ifftn(torch.fft.fftn(basis, dim=axes) * spectrum, dim=axes).real.reshape(d, d)
-    root = torch.linalg.cholesky(cov)
-    training = (torch.randn(2000, d, generator=_generator(1), dtype=torch.float64) @ root.T).reshape(-1, 1, *space)
-    fitted = Cascade.fit(training, wavelet, 2, whitening, len(space))
-    without_means = [
-        tuple(Whitening(0 * w.mean, w.std) for w in table) for table in (fitted.details, fitted.conditions)
-    ]
-    cascade = Cascade(wavelet, len(space), whitening, *without_means)
+    exact = blocks.levels_of(spectrum.numpy(), wavelet, 2, whitening)
+    whiten = lambda std: Whitening(torch.zeros(len(std)).double(), std)  # noqa: E731
+    stds = [torch.tensor([level.spectrum.mean() ** 0.5]) for level in exact]
+    tables = tuple(whiten(torch.from_numpy(level.std)) for level in exact), tuple(map(whiten, stds))
+    cascade = Cascade(wavelet, len(space), whitening, *tables)
     coarse, details, laws = _gaussian_scores(cascade, space, cov)
     process = diffusion.OU()
     times = diffusion.time_grid(process.T, 24)
     n = 20_000
     x = cascade.sample(coarse, details, process, times, (n, 1, *space), _generator(2)).flatten(1).double()
     expected = _output_covariance(laws, times)
+    fourier = torch.fft.fftn(basis, dim=axes, norm="ortho").reshape(d, d)
+    by_theory = theory.output_spectrum(spectrum.numpy(), times, wavelet, 2, whitening)
+    in_fourier = (fourier.mH @ expected.to(fourier) @ fourier).diagonal().real.reshape(space)
+    torch.testing.assert_close(in_fourier, torch.from_numpy(by_theory), atol=0, rtol=1e-8)
     got = x.T @ x / n
     error = 4.5 * ((expected.diagonal()[:, None] * expected.diagonal() + expected**2) / n).sqrt()
     assert ((got - expected).abs() < error).all()
