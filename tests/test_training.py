@@ -1,6 +1,7 @@
 """The training loop: exact resume after SIGKILL, equal curves for one and two processes, and what stops it."""
 
 import ast
+import base64
 import json
 import os
 import signal
@@ -361,11 +362,11 @@ def test_live_plot_updates_one_figure(monkeypatch):
     shown = []
 
     class Handle:
-        def update(self, figure):
-            shown.append(("update", figure))
+        def update(self, picture, raw):
+            shown.append(("update", picture))
 
-    def display(figure, display_id):
-        shown.append(("new", figure))
+    def display(picture, raw, display_id):
+        shown.append(("new", picture))
         return Handle()
 
     monkeypatch.setattr(IPython.display, "display", display)
@@ -374,7 +375,8 @@ def test_live_plot_updates_one_figure(monkeypatch):
     plot.show(10, [5, 10], [1.0, 0.5])
     plot.close()
     assert [what for what, _ in shown] == ["new", "update"]
-    assert list(shown[-1][1].axes[0].lines[0].get_ydata()) == [1.0, 0.5]
+    assert base64.b64decode(shown[1][1]["image/png"]).startswith(b"\x89PNG")
+    assert shown[1][1]["text/plain"] == "[toy: step 10 of 10, loss 0.5]"
 
 
 def test_no_file_is_pickled():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import time
@@ -76,10 +78,14 @@ class Plot(Silence):
         if min(losses) > 0:
             axes.set_yscale("log")
         axes.set(xlim=(0, self.total), xlabel="step", ylabel="loss", title=f"{self.name}: step {step} of {self.total}")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=100)
+        told = f"[{self.name}: step {step} of {self.total}, loss {losses[-1]:.4g}]"
+        picture = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": told}
         if self.handle is None:
-            self.handle = display(figure, display_id=True)
+            self.handle = display(picture, raw=True, display_id=True)
         else:
-            self.handle.update(figure)
+            self.handle.update(picture, raw=True)
         self.drawn = time.monotonic()
 
 
