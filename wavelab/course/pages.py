@@ -17,7 +17,8 @@ BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 def records(root: Path = ROOT) -> list[dict[str, Any]]:
     """Return the recorded results of all chapters, in the order of their names."""
-    return [json.loads(path.read_text("utf-8")) for path in sorted((root / "data" / "results").glob("[0-9]*.json"))]
+    paths = sorted((root / "data" / "results").glob("[0-9]*.json"))
+    return [json.loads(path.read_text("utf-8")) for path in paths if path.stem.rpartition(".")[2] in PROFILES]
 
 
 def results_page() -> str:
