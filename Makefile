@@ -9,6 +9,8 @@ VENV    := .venv/bin
 COURSE  := $(VENV)/python -m wavelab.course
 TESTS   := --numprocesses=2 --dist=loadfile --nbval-lax --nbval-current-env
 export MPLBACKEND ?= agg
+# Threads that wait sleep: spinning ones slow torch down sixfold when another program wants the core.
+export OMP_WAIT_POLICY ?= passive
 # Silences one harmless line that the Jupyter kernel prints at each start.
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 

@@ -83,7 +83,7 @@ def execute(
     watch = _Watch(on_cell)
     before = time.monotonic()
     try:
-        with _environment(WAVELAB_RUN_DIR=str(run_dir)):
+        with _environment(WAVELAB_RUN_DIR=str(run_dir), OMP_WAIT_POLICY=os.environ.get("OMP_WAIT_POLICY", "passive")):
             papermill.execute_notebook(
                 given, running, dict(values), engine_name="wavelab", progress_bar=False, watch=watch, run_dir=run_dir
             )
