@@ -56,7 +56,7 @@ def describe(data: Any) -> dict[str, Any]:
 def _describe_part(part: Any) -> dict[str, Any]:
     if not isinstance(part, Tensor):
         return {"class": type(part).__name__}
-    spread, mean = torch.std_mean(part.double() if not part.is_complex() else torch.view_as_real(part).double())
+    spread, mean = torch.std_mean((torch.view_as_real(part) if part.is_complex() else part).cpu().double())
     return {
         "shape": list(part.shape),
         "dtype": str(part.dtype).removeprefix("torch."),
