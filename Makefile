@@ -32,7 +32,7 @@ run: setup data   ## run the chapters on PROFILE without building the book
 test: setup data  ## check sources, run every test and every chapter under smoke
 	@$(COURSE) check
 	@$(COURSE) prepare
-	@$(VENV)/python -m pytest tests _build/nbval $(TESTS) $(ARGS)
+	@WAVELAB_LIVE=0 $(VENV)/python -m pytest tests _build/nbval $(TESTS) $(ARGS)
 
 lab: setup data   ## open the chapters in JupyterLab
 	@$(VENV)/jupyter lab --notebook-dir=notebooks $(ARGS)

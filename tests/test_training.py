@@ -346,12 +346,16 @@ def test_learning_rate():
 
 def test_bar_plot_or_silence(monkeypatch, capsys):
     monkeypatch.delenv("WAVELAB_RUN_DIR", raising=False)
+    monkeypatch.delenv("WAVELAB_LIVE", raising=False)
     bar = progress.reporter(10, "toy", True)
     bar.show(4, [4], [0.5])
     bar.close()
     assert "toy" in (told := capsys.readouterr().err) and "4/10" in told and "loss 0.5" in told
     monkeypatch.setattr(progress, "_in_notebook", lambda: True)
     assert type(progress.reporter(10, "toy", True)) is progress.Plot
+    monkeypatch.setenv("WAVELAB_LIVE", "0")
+    assert type(progress.reporter(10, "toy", True)) is progress.Silence
+    monkeypatch.delenv("WAVELAB_LIVE")
     monkeypatch.setenv("WAVELAB_RUN_DIR", "anywhere")
     assert type(progress.reporter(10, "toy", True)) is progress.Silence
 

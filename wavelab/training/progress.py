@@ -15,7 +15,7 @@ from wavelab.paths import atomic_write
 
 def reporter(steps: int, name: str, shown: bool) -> Bar | Plot | Silence:
     """Choose how to show a training: a notebook gets a figure, a terminal a bar, a papermill run nothing."""
-    if not shown or os.environ.get("WAVELAB_RUN_DIR"):
+    if not shown or os.environ.get("WAVELAB_RUN_DIR") or os.environ.get("WAVELAB_LIVE") == "0":
         return Silence()
     return Plot(steps, name) if _in_notebook() else Bar(steps, name)
 
