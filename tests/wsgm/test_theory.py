@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from exact_cascade import gaussian_cascade
 
 from wavelab import wavelets
 from wavelab.diffusion import OU, ancestral, time_grid
 from wavelab.errors import InvalidInput, UnknownName
-from wavelab.wsgm import blocks, exact, fields, measure, theory
+from wavelab.wsgm import blocks, fields, measure, theory
 
 GOLDEN = [  # N, T, lambda, h, rho, KL
     (8, 5, 0.001, 1.27149066, 0.88012292, 3.07436586),
@@ -395,7 +396,7 @@ def test_unitary_is_the_transform_between_frequencies(n, wavelet):
 @pytest.mark.parametrize(("n", "wavelet", "whitening"), [(1, "db2", "joint"), (2, "haar", "per-channel")])
 def test_conditional_score_is_the_gradient(n, wavelet, whitening):
     P, t = fields.power_law(4 if n == 2 else 8, n, 3), 0.4
-    cascade, _, (detail,) = exact.gaussian_cascade(P, wavelet, 1, whitening)
+    cascade, _, (detail,) = gaussian_cascade(P, wavelet, 1, whitening)
     S = torch.from_numpy(dense_covariance(P)).reshape(P.size, 1, *P.shape)
     (half, _) = cascade.analyse(S)[0], None
     both = torch.cat([half[0].double().flatten(1), half[1].double().flatten(1)], 1).T.reshape(P.size, 1, *P.shape)
@@ -418,7 +419,7 @@ def test_conditional_score_is_the_gradient(n, wavelet, whitening):
 
 def test_cascade_with_exact_scores_samples_the_spectrum_of_theory():
     P, times, count, g = fields.power_law(8, 2, 3), time_grid(5, 12), 4000, torch.Generator().manual_seed(7)
-    cascade, coarse, details = exact.gaussian_cascade(P, "db2", 2)
+    cascade, coarse, details = gaussian_cascade(P, "db2", 2)
     x = cascade.sample(coarse, details, OU(5.0), times, (count, 1, 8, 8), g)
     ratio = fields.periodogram(x) / theory.output_spectrum(P, times, "db2", 2)
     assert np.abs(ratio - 1).max() < 6 * (2 / count) ** 0.5
