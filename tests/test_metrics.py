@@ -102,6 +102,17 @@ def test_wavelet_distance_of_scaled_noise_is_the_closed_form():
     assert metrics.frechet_wavelet(2 * _noise(4000, 1, 8, 8, seed=1), x, levels=2) == pytest.approx(4.0, rel=0.03)
 
 
+def test_relative_wavelet_distance_weighs_every_packet_alike():
+    x = _noise(300, 1, 16, 16).cumsum(-1)  # packets of very different variance
+    x = x - x.mean(0)
+    judge = metrics.FrechetWavelet(x, levels=2)
+    assert judge.relative(3 * x) == pytest.approx(4.0)  # (3 - 1)^2 in units of each packet's variance
+    assert judge.relative(0 * x) == pytest.approx(1.0)
+    low = metrics.FrechetWavelet(np.kron(x[:, :, ::4, ::4], np.ones((4, 4))), levels=2)
+    with pytest.raises(InvalidInput, match="does not vary in packet"):
+        low.relative(x)
+
+
 def test_wavelet_distance_of_halves_shrinks_as_one_over_n():
     x = _noise(3200, 1, 16, 16)
     halves = [metrics.frechet_wavelet(x[:n], x[n : 2 * n], levels=2) for n in (100, 400, 1600)]

@@ -96,6 +96,24 @@ class FrechetWavelet:
         """Return the distance of pictures ``x``, shape ``(batch, channels, *space)``: the mean of :meth:`each`."""
         return float(self.each(x).mean())
 
+    def relative(self, x) -> float:
+        r"""Return the mean of the packets' distances, each divided by the reference's variance in the packet.
+
+        .. math:: \frac1{K}\sum_k \frac{d_k(x)}{\operatorname{Tr} C_k}
+
+        In :meth:`__call__` the packet of largest variance, the coarsest, decides nearly alone; here fine texture counts
+        as much as shape. Pictures that are one constant grey of the right mean have the value 1.
+
+        Raises:
+            InvalidInput: as :meth:`each`, or a packet in which the reference does not vary.
+        """
+        variance = self._cov.diagonal(dim1=-2, dim2=-1).sum(-1).numpy()
+        if not (variance > 0).all():
+            raise InvalidInput(
+                f"The reference does not vary in packet {int(variance.argmin())}; a relative distance is not defined."
+            )
+        return float((self.each(x) / variance).mean())
+
     def _statistics(self, x, name: str) -> tuple[Tensor, Tensor]:
         x = torch.from_numpy(pictures(x, name, self.dims))
         if len(x) < 2:

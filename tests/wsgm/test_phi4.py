@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from wavelab import diffusion
 from wavelab.errors import InvalidInput, UnknownName
 from wavelab.wsgm import checkerboard, phi4
 
@@ -197,7 +198,7 @@ def test_autocorrelation_time_of_a_known_chain(rho):
     series = noise.clone()
     for k in range(1, 4000):
         series[:, k] = rho * series[:, k - 1] + (1 - rho**2) ** 0.5 * noise[:, k]
-    tau, error = phi4.autocorrelation_time(series)
+    tau, error = diffusion.autocorrelation_time(series)
     exact = 0.5 * (1 + rho) / (1 - rho)
     assert abs(tau - exact) < 5 * error and error < 0.05 * exact
 
@@ -207,7 +208,7 @@ def test_clusters_forget_faster():
     for every in (0, 1):
         x, _ = phi4.simulate(8, 100, 100, _generator(10), cluster_every=every)
         _, m = phi4.simulate(8, 100, 400, _generator(11), cluster_every=every, start=x)
-        times[every] = phi4.autocorrelation_time(m**2)[0]
+        times[every] = diffusion.autocorrelation_time(m**2)[0]
     assert times[1] < 0.6 * times[0]
 
 
@@ -225,8 +226,8 @@ def test_clusters_forget_faster():
         (lambda: phi4.hessian(torch.zeros(2, 1, 8, 4)), "expected"),
         (lambda: phi4.couplings(float("nan")), "beta"),
         (lambda: phi4.binder(torch.zeros(5)), "chains"),
-        (lambda: phi4.autocorrelation_time(torch.ones(3, 50)), "constant"),
-        (lambda: phi4.autocorrelation_time(torch.arange(30.0)[None]), "run longer"),
+        (lambda: diffusion.autocorrelation_time(torch.ones(3, 50)), "constant"),
+        (lambda: diffusion.autocorrelation_time(torch.arange(30.0)[None]), "run longer"),
     ],
 )
 def test_bad_input(call, words):

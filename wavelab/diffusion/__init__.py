@@ -4,7 +4,7 @@ Tensors are ``(batch, channels, *space)``. A score is any ``score(x, t)``; a net
 :func:`score_function`. Times increase from 0 (data) to ``T`` (noise); samplers walk them from the end.
 """
 
-from wavelab.diffusion.mcmc import annealed_langevin, langevin, predictor_corrector
+from wavelab.diffusion.mcmc import annealed_langevin, autocorrelation_time, langevin, predictor_corrector
 from wavelab.diffusion.objectives import (
     denoiser,
     denoising_loss,
@@ -23,7 +23,8 @@ from wavelab.diffusion.samplers import ancestral, ddim, euler_maruyama, heun
 from wavelab.diffusion.times import check_times, time_grid
 
 __all__ = [
-    "OU", "VE", "VP", "Chain", "Process", "ancestral", "annealed_langevin", "check_times", "ddim", "denoiser",
+    "OU", "VE", "VP", "Chain", "Process", "ancestral", "annealed_langevin", "autocorrelation_time",
+    "check_times", "ddim", "denoiser",
     "denoising_loss", "divergence", "euler_maruyama", "heun", "implicit_score_loss", "langevin", "log_likelihood",
     "predictor_corrector", "probability_flow", "score_function", "target", "time_grid", "to_denoised", "to_score",
     "training_times", "tweedie",

@@ -1,10 +1,12 @@
 """Samplers that let a chain wander at each noise level: Langevin, annealed Langevin, predictor–corrector.
 
 They are called like those of :mod:`wavelab.diffusion.samplers`. Chapter 7 explains the first two, chapter 8 the third.
+:func:`autocorrelation_time` tells how long a chain takes to forget; chapter 11 needs it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -15,6 +17,7 @@ from wavelab.diffusion.process import Process
 from wavelab.diffusion.times import check_positive, check_steps, normal
 from wavelab.diffusion.walk import Callback, Guidance, Score, backwards, check_output, checked, counted, report
 from wavelab.errors import InvalidInput
+from wavelab.subbands import check_tensor
 
 
 @torch.no_grad()
@@ -190,3 +193,42 @@ def _langevin_step(x: Tensor, score: Tensor, epsilon: float | Tensor, z: Tensor)
 
 def _norm(x: Tensor) -> Tensor:
     return x.flatten(1).norm(dim=1).mean()
+
+
+def autocorrelation_time(series: Tensor, window: float = 6.0) -> tuple[float, float]:
+    r"""Integrated autocorrelation time in sweeps, :math:`\tau = \frac12 + \sum_{k=1}^{W}\rho_k`, with its error.
+
+    :math:`W` is the smallest lag with :math:`W \ge \mathrm{window}\cdot\tau`. A mean over :math:`n` sweeps then has the
+    variance of a mean over :math:`n/2\tau` independent ones; independent sweeps have :math:`\tau=\frac12`.
+
+    Args:
+        series: an observable ``(chains, sweeps)``; chains are pooled.
+        window: factor between window and autocorrelation time.
+
+    Returns:
+        The time and its statistical error, :math:`\tau\sqrt{2(2W+1)/n}` with :math:`n` the number of all values.
+
+    Raises:
+        InvalidInput: another shape, a constant series, or one too short to hold the window.
+
+    Source:
+        Madras & Sokal (1988), The pivot algorithm; Wolff (2004), Monte Carlo errors with less errors.
+    """
+    check_tensor(series, "series", 1)
+    if series.ndim != 2 or series.shape[1] < 4:
+        raise InvalidInput(f"series has shape {tuple(series.shape)}; expected (chains, sweeps), at least 4 sweeps.")
+    x = series.double() - series.double().mean()
+    if not x.abs().max() > 0:
+        raise InvalidInput("series is constant; its autocorrelation is not defined.")
+    n = x.shape[1]
+    power = torch.fft.rfft(x, 2 * n).abs().square().mean(0)
+    rho = torch.fft.irfft(power, 2 * n)[:n] / torch.arange(n, 0, -1, device=x.device)
+    tau = (rho / rho[0]).cumsum(0) - 0.5
+    lags = torch.arange(n, device=x.device)
+    fits = ((lags >= window * tau) & (lags > 0)).nonzero().flatten().tolist()
+    if not fits or fits[0] > n // 2:
+        raise InvalidInput(
+            f"{n} sweeps are too few for an autocorrelation time of about {float(tau.max()):.0f}; run longer."
+        )
+    width = fits[0]
+    return float(tau[width]), float(tau[width]) * math.sqrt(2 * (2 * width + 1) / x.numel())
