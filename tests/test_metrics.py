@@ -106,11 +106,11 @@ def test_relative_wavelet_distance_weighs_every_packet_alike():
     x = _noise(300, 1, 16, 16).cumsum(-1)  # packets of very different variance
     x = x - x.mean(0)
     judge = metrics.FrechetWavelet(x, levels=2)
-    assert judge.relative(3 * x) == pytest.approx(4.0)  # (3 - 1)^2 in units of each packet's variance
-    assert judge.relative(0 * x) == pytest.approx(1.0)
+    assert judge(3 * x, relative=True) == pytest.approx(4.0)  # (3 - 1)^2 in units of each packet's variance
+    np.testing.assert_allclose(judge.each(0 * x, relative=True), 1)
     low = metrics.FrechetWavelet(np.kron(x[:, :, ::4, ::4], np.ones((4, 4))), levels=2)
     with pytest.raises(InvalidInput, match="does not vary in packet"):
-        low.relative(x)
+        low(x, relative=True)
 
 
 def test_wavelet_distance_of_halves_shrinks_as_one_over_n():

@@ -78,11 +78,17 @@ class FrechetWavelet:
         self._mean, self._cov = self._statistics(reference, "reference")
         self._root = _root(self._cov, "reference")
 
-    def each(self, x) -> np.ndarray:
-        """Return the squared Fréchet distance of every packet, in the order of :func:`wavelab.wavelets.packets`.
+    def each(self, x, relative: bool = False) -> np.ndarray:
+        r"""Return the squared Fréchet distance of every packet, in the order of :func:`wavelab.wavelets.packets`.
+
+        Args:
+            x: pictures ``(batch, channels, *space)``.
+            relative: divide each distance by the reference's variance :math:`\operatorname{Tr} C` in that packet.
+                Pictures of one grey, the mean of the reference, then have the distance 1 in every packet.
 
         Raises:
-            InvalidInput: as the constructor, or pictures of another size than the reference's.
+            InvalidInput: as the constructor; pictures of another size than the reference's; ``relative``, and a packet
+                in which the reference does not vary.
         """
         mean, cov = self._statistics(x, "x")
         if mean.shape != self._mean.shape:
@@ -90,29 +96,24 @@ class FrechetWavelet:
                 f"A packet of x has {mean.shape[1]} coefficients and one of the reference {self._mean.shape[1]}; "
                 "expected pictures of the same channels and size."
             )
-        return _frechet(self._mean, self._cov, self._root, mean, cov).numpy()
+        distances = _frechet(self._mean, self._cov, self._root, mean, cov)
+        return (distances / self._variance() if relative else distances).numpy()
 
-    def __call__(self, x) -> float:
-        """Return the distance of pictures ``x``, shape ``(batch, channels, *space)``: the mean of :meth:`each`."""
-        return float(self.each(x).mean())
+    def __call__(self, x, relative: bool = False) -> float:
+        """Return the distance of pictures ``x``: the mean of :meth:`each`.
 
-    def relative(self, x) -> float:
-        r"""Return the mean of the packets' distances, each divided by the reference's variance in the packet.
-
-        .. math:: \frac1{K}\sum_k \frac{d_k(x)}{\operatorname{Tr} C_k}
-
-        In :meth:`__call__` the packet of largest variance, the coarsest, decides nearly alone; here fine texture counts
-        as much as shape. Pictures that are one constant grey of the right mean have the value 1.
-
-        Raises:
-            InvalidInput: as :meth:`each`, or a packet in which the reference does not vary.
+        The packet of largest variance, the coarsest, decides it nearly alone. With ``relative``, fine texture counts as
+        much as shape.
         """
-        variance = self._cov.diagonal(dim1=-2, dim2=-1).sum(-1).numpy()
+        return float(self.each(x, relative).mean())
+
+    def _variance(self) -> Tensor:
+        variance = self._cov.diagonal(dim1=-2, dim2=-1).sum(-1)
         if not (variance > 0).all():
             raise InvalidInput(
                 f"The reference does not vary in packet {int(variance.argmin())}; a relative distance is not defined."
             )
-        return float((self.each(x) / variance).mean())
+        return variance
 
     def _statistics(self, x, name: str) -> tuple[Tensor, Tensor]:
         x = torch.from_numpy(pictures(x, name, self.dims))
