@@ -1,0 +1,207 @@
+"""Computed tomography: exact adjoints, analytic objects, scikit-image as a peer, photons."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from skimage.data import shepp_logan_phantom
+from skimage.transform import radon, resize
+
+from wavelab import metrics
+from wavelab.errors import InvalidInput, UnknownName
+from wavelab.medical import ct as xray
+from wavelab.medical.ct import CT, Fan, Parallel, fitted
+from wavelab.medical.projector import joseph, quarter_turns
+
+BEAMS = {
+    "fan, 4 blocks": fitted(Fan, 32, 2.0, 24),
+    "fan, 2 blocks": fitted(Fan, 32, 2.0, 18),
+    "fan, 1 block": fitted(Fan, 33, 2.0, 15),
+    "parallel, 2 blocks": fitted(Parallel, 32, 1.0, 20),
+    "parallel, 1 block": fitted(Parallel, 31, 1.0, 7),
+    "fan, any angles": Fan(32, 1.0, 4, 40, 2.0, angles=(0.1, 0.7, 2.0, 4.0)),
+}
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _noise(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=_generator(seed), dtype=dtype)
+
+
+@functools.cache
+def _disc(size, radius, pixel=1.0, fine=8):
+    """A disc of height 1, each pixel the share of it that the disc covers."""
+    grid = (np.arange(size * fine) - (size * fine - 1) / 2) * pixel / fine
+    inside = (grid**2 + grid[:, None] ** 2 <= radius**2).reshape(size, fine, size, fine)
+    return torch.from_numpy(inside.mean((1, 3)))[None, None]
+
+
+@functools.cache
+def _phantom(size):
+    return torch.from_numpy(resize(shepp_logan_phantom(), (size, size), anti_aliasing=True))[None, None].float()
+
+
+@pytest.mark.parametrize("beam", BEAMS.values(), ids=BEAMS)
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+def test_adjoint_is_exact(beam, dtype, tolerance):
+    ct = CT(beam, dtype)
+    x, y = _noise(3, 2, *beam.image_shape, dtype=dtype), _noise(3, 2, *beam.sinogram_shape, seed=1, dtype=dtype)
+    forwards, backwards = ct.A(x), ct.A_adjoint(y)
+    assert forwards.shape == y.shape and backwards.shape == x.shape
+    left, right = (forwards.double() * y).sum(), (x.double() * backwards).sum()
+    assert abs(left - right) <= tolerance * forwards.norm() * y.norm()
+
+
+@pytest.mark.parametrize("beam", BEAMS.values(), ids=BEAMS)
+def test_quarter_turns_change_nothing(beam):
+    x = _noise(2, 1, *beam.image_shape)
+    whole = torch.from_numpy(joseph(beam) @ x.reshape(2, -1).T.numpy()).T.reshape(2, 1, *beam.sinogram_shape)
+    torch.testing.assert_close(CT(beam, torch.float64).A(x), whole, rtol=1e-9, atol=1e-9)
+
+
+def test_quarter_turns_are_found():
+    found = {name: quarter_turns(beam)[0] for name, beam in BEAMS.items()}
+    assert list(found.values()) == [4, 2, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("kind", [Fan, Parallel])
+def test_chords_of_a_disc(kind):
+    beam = fitted(kind, 256, 1.0, 16)
+    points, directions = beam.rays()
+    away = np.abs(points[..., 0] * directions[..., 1] - points[..., 1] * directions[..., 0])
+    chords = 2 * np.sqrt(np.maximum(100.0**2 - away**2, 0))  # mm
+    measured = CT(beam, torch.float64).A(_disc(256, 100.0))[0, 0].numpy()
+    assert np.linalg.norm(measured - chords) < 0.005 * np.linalg.norm(chords)
+
+
+@pytest.mark.parametrize("kind", [Fan, Parallel])
+def test_the_image_has_the_right_side_up(kind):
+    """A small disc at x = 40 mm, y = 20 mm throws its shadow where the geometry says."""
+    beam, ct = (beam := fitted(kind, 64, 2.0, 12)), CT(beam)
+    grid = (torch.arange(64) - 31.5) * 2
+    spot = ((grid - 40) ** 2 + (-grid[:, None] - 20) ** 2 <= 36).float()
+    points, directions = beam.rays()
+    to_spot = np.array([40.0, 20.0]) - points
+    away = np.abs(to_spot[..., 0] * directions[..., 1] - to_spot[..., 1] * directions[..., 0])
+    shadow = ct.A(spot).numpy()
+    centre = (shadow @ np.arange(beam.bins)) / shadow.sum(1)
+    assert np.abs(centre - away.argmin(1)).max() < 1
+
+
+def test_scikit_image_agrees():
+    image = _phantom(256)[..., :127, :127] * (_disc(127, 62) > 0)
+    reference = radon(image[0, 0].numpy(), theta=np.arange(0, 180, 3.0), circle=True).T
+    ours = CT(Parallel(127, 1.0, 60, 127, 1.0)).A(image.float())[0, 0].numpy()
+    assert np.linalg.norm(ours - reference) < 0.01 * np.linalg.norm(reference)
+
+
+def test_astra_agrees():
+    astra = pytest.importorskip("astra")
+    beam, image = fitted(Fan, 64, 2.0, 60), _phantom(64)
+    volume = astra.create_vol_geom(64, 64, -64, 64, -64, 64)
+    rays = astra.create_proj_geom(
+        "fanflat", beam.bin_width, beam.bins, np.array(beam.angles), beam.source, beam.distance
+    )
+    projector = astra.create_projector("line_fanflat", rays, volume)
+    _, reference = astra.create_sino(image[0, 0].numpy(), projector)
+    ours = CT(beam).A(image)[0, 0].numpy()
+    assert np.linalg.norm(ours - reference) < 0.01 * np.linalg.norm(reference)
+
+
+def test_filtered_back_projection_of_the_phantom():
+    x = _phantom(256)
+    ct = CT(fitted(Fan, 256, 1.0, 720))
+    assert metrics.psnr(ct.fbp(ct.A(x)), x) > 35
+
+
+@pytest.mark.parametrize("kind", [Fan, Parallel])
+@pytest.mark.parametrize("filter", xray.FILTERS)
+def test_filtered_back_projection_keeps_the_level(kind, filter):
+    ct = CT(fitted(kind, 96, 2.0, 180))
+    x = 0.02 * _disc(96, 60.0, 2.0).float()
+    inside = _disc(96, 40.0, 2.0) == 1
+    assert ct.fbp(ct.A(x), filter)[inside].mean() == pytest.approx(0.02, rel=0.005)
+
+
+def test_windows_quieten_noise():
+    ct = CT(fitted(Parallel, 64, 1.0, 60))
+    y = _noise(4, 1, *ct.beam.sinogram_shape, dtype=torch.float32)
+    ramp, cosine, hann = (ct.fbp(y, name).std() for name in ("ramp", "cosine", "hann"))
+    assert hann < cosine < ramp
+    assert ct.fbp(y, "hann", 0.5).std() < 0.5 * hann
+
+
+def test_gradients_are_the_adjoints():
+    ct = CT(fitted(Fan, 16, 4.0, 8), torch.float64)
+    x = _noise(1, 1, 16, 16).requires_grad_()
+    y = _noise(1, 1, *ct.beam.sinogram_shape, seed=1).requires_grad_()
+    for function, at in ((ct.A, x), (ct.A_adjoint, y), (ct.fbp, y)):
+        assert torch.autograd.gradcheck(function, at)
+        assert torch.autograd.gradgradcheck(lambda at, f=function: f(at).square(), at)
+
+
+def test_sparse_views_are_rows_of_the_full_scan():
+    full, sparse = fitted(Fan, 32, 2.0, 720), xray.sparse_view(32, 2.0, 60)
+    x = _noise(1, 1, 32, 32)
+    torch.testing.assert_close(
+        CT(sparse, torch.float64).A(x), CT(full, torch.float64).A(x)[:, :, ::12], rtol=1e-9, atol=1e-9
+    )
+
+
+def test_counts_have_poisson_mean_and_the_logarithm_the_stated_variance():
+    ct = CT(fitted(Parallel, 32, 2.0, 12))
+    mu = 0.02 * _disc(32, 25.0, 2.0).float().expand(400, 1, 32, 32)
+    k = xray.counts(mu, ct, 2000.0, _generator())
+    expected = 2000 * torch.exp(-ct.A(mu[:1]))
+    assert ((k.mean(0) - expected[0]).abs() < 5 * (expected[0] / 400).sqrt()).all()
+    y = xray.log_transform(k, 2000.0)
+    ratio = y.var(0) / xray.log_variance(expected[0])
+    assert ratio.mean() == pytest.approx(1, abs=0.02)
+    assert (y.mean(0) - ct.A(mu[:1])[0]).abs().max() < 0.02
+
+
+def test_starved_rays_stay_finite():
+    k = torch.tensor([0.0, 1.0, 5.0])
+    y = xray.log_transform(k, 5.0)
+    torch.testing.assert_close(y, torch.log(torch.tensor([5.0, 5.0, 1.0])))
+    assert torch.isfinite(xray.log_variance(k)).all()
+
+
+CALLS = {
+    "a fan for a string": (lambda: CT("fan"), "Fan or a Parallel"),
+    "no views": (lambda: Parallel(32, 1.0, 0, 32, 1.0), "views"),
+    "negative pixel": (lambda: Parallel(32, -1.0, 8, 32, 1.0), "pixel is -1.0"),
+    "angles out of order": (lambda: Parallel(32, 1.0, 3, 32, 1.0, angles=(0.0, 2.0, 1.0)), "must increase"),
+    "too few angles": (lambda: Parallel(32, 1.0, 3, 32, 1.0, angles=(0.0, 2.0)), "3 finite angles"),
+    "source inside": (lambda: Fan(512, 2.0, 8, 32, 1.0), "inside the image"),
+    "views that do not divide": (lambda: xray.sparse_view(32, 1.0, 70), "divides 720"),
+    "image not square": (lambda: _small().A(torch.zeros(1, 1, 16, 15)), "16 x 16"),
+    "image of whole numbers": (lambda: _small().A(torch.zeros(16, 16, dtype=torch.int64)), "real numbers"),
+    "another sinogram": (lambda: _small().A_adjoint(torch.zeros(1, 1, 9, 16)), "sinograms of 8 x 16"),
+    "another sinogram, FBP": (lambda: _small().fbp(torch.zeros(1, 1, 8, 17)), "sinograms of 8 x 16"),
+    "cutoff": (lambda: _small().fbp(torch.zeros(1, 1, 8, 16), cutoff=0.0), "cutoff is 0.0"),
+    "limited angles": (lambda: CT(BEAMS["fan, any angles"]).fbp(torch.zeros(1, 1, 4, 40)), "least squares"),
+    "NaN": (lambda: xray.counts(torch.full((16, 16), torch.nan), _small(), 1e4, _generator()), "NaN"),
+    "Hounsfield units": (lambda: xray.counts(torch.full((16, 16), 40.0), _small(), 1e4, _generator()), "hu_to_mu"),
+    "no photons": (lambda: xray.counts(torch.zeros(16, 16), _small(), 0, _generator()), "photons is 0"),
+    "negative counts": (lambda: xray.log_transform(torch.tensor([-1.0]), 10.0), "negative counts"),
+}
+
+
+def _small():
+    return CT(Parallel(16, 1.0, 8, 16, 1.0))
+
+
+@pytest.mark.parametrize("call, words", CALLS.values(), ids=CALLS)
+def test_bad_input_is_named(call, words):
+    with pytest.raises(InvalidInput, match=words):
+        call()
+
+
+def test_unknown_filter():
+    with pytest.raises(UnknownName, match="hann"):
+        _small().fbp(torch.zeros(1, 1, 8, 16), "han")
