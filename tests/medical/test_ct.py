@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from skimage.data import shepp_logan_phantom
+from skimage.filters import gaussian
 from skimage.transform import radon, resize
 
 from wavelab import metrics
@@ -100,8 +101,9 @@ def test_scikit_image_agrees():
 
 
 def test_astra_agrees():
-    astra = pytest.importorskip("astra")
-    beam, image = fitted(Fan, 64, 2.0, 60), _phantom(64)
+    astra = pytest.importorskip("astra", exc_type=ImportError)
+    beam = fitted(Fan, 64, 2.0, 60)
+    image = torch.from_numpy(gaussian(_phantom(64), (0, 0, 2, 2)))  # astra cuts pixels, we interpolate
     volume = astra.create_vol_geom(64, 64, -64, 64, -64, 64)
     rays = astra.create_proj_geom(
         "fanflat", beam.bin_width, beam.bins, np.array(beam.angles), beam.source, beam.distance
@@ -109,7 +111,7 @@ def test_astra_agrees():
     projector = astra.create_projector("line_fanflat", rays, volume)
     _, reference = astra.create_sino(image[0, 0].numpy(), projector)
     ours = CT(beam).A(image)[0, 0].numpy()
-    assert np.linalg.norm(ours - reference) < 0.01 * np.linalg.norm(reference)
+    assert np.linalg.norm(ours - reference) < 0.005 * np.linalg.norm(reference)
 
 
 def test_filtered_back_projection_of_the_phantom():
