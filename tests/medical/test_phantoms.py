@@ -33,7 +33,7 @@ def test_a_chest_has_air_lungs_soft_tissue_and_bone():
 def test_size_changes_the_pixels_and_not_the_chest():
     small, large = _draw(3, 32), _draw(3, 128)
     difference = torch.nn.functional.avg_pool2d(large, 4) - small
-    assert difference.abs().mean() < 8 and abs(difference.mean()) < 0.5  # HU; edges are sampled more coarsely
+    assert difference.abs().mean() < 8 and abs(difference.mean()) < 1  # HU; edges are sampled more coarsely
 
 
 @pytest.mark.parametrize("count, size", [(0, 64), (2, -1), (2.0, 64)])
