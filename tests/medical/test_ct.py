@@ -49,7 +49,7 @@ def _phantom(size):
 @pytest.mark.parametrize("beam", BEAMS.values(), ids=BEAMS)
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 def test_adjoint_is_exact(beam, dtype, tolerance):
-    ct = CT(beam, dtype)
+    ct = CT(beam, dtype=dtype)
     x, y = _noise(3, 2, *beam.image_shape, dtype=dtype), _noise(3, 2, *beam.sinogram_shape, seed=1, dtype=dtype)
     forwards, backwards = ct.A(x), ct.A_adjoint(y)
     assert forwards.shape == y.shape and backwards.shape == x.shape
@@ -61,7 +61,7 @@ def test_adjoint_is_exact(beam, dtype, tolerance):
 def test_quarter_turns_change_nothing(beam):
     x = _noise(2, 1, *beam.image_shape)
     whole = torch.from_numpy(joseph(beam) @ x.reshape(2, -1).T.numpy()).T.reshape(2, 1, *beam.sinogram_shape)
-    torch.testing.assert_close(CT(beam, torch.float64).A(x), whole, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(CT(beam, dtype=torch.float64).A(x), whole, rtol=1e-9, atol=1e-9)
 
 
 def test_quarter_turns_are_found():
@@ -75,7 +75,7 @@ def test_chords_of_a_disc(kind):
     points, directions = beam.rays()
     away = np.abs(points[..., 0] * directions[..., 1] - points[..., 1] * directions[..., 0])
     chords = 2 * np.sqrt(np.maximum(100.0**2 - away**2, 0))  # mm
-    measured = CT(beam, torch.float64).A(_disc(256, 100.0))[0, 0].numpy()
+    measured = CT(beam, dtype=torch.float64).A(_disc(256, 100.0))[0, 0].numpy()
     assert np.linalg.norm(measured - chords) < 0.005 * np.linalg.norm(chords)
 
 
@@ -138,7 +138,7 @@ def test_windows_quieten_noise():
 
 
 def test_gradients_are_the_adjoints():
-    ct = CT(fitted(Fan, 16, 4.0, 8), torch.float64)
+    ct = CT(fitted(Fan, 16, 4.0, 8), dtype=torch.float64)
     x = _noise(1, 1, 16, 16).requires_grad_()
     y = _noise(1, 1, *ct.beam.sinogram_shape, seed=1).requires_grad_()
     for function, at in ((ct.A, x), (ct.A_adjoint, y), (ct.fbp, y)):
@@ -150,7 +150,7 @@ def test_sparse_views_are_rows_of_the_full_scan():
     full, sparse = fitted(Fan, 32, 2.0, 720), xray.sparse_view(32, 2.0, 60)
     x = _noise(1, 1, 32, 32)
     torch.testing.assert_close(
-        CT(sparse, torch.float64).A(x), CT(full, torch.float64).A(x)[:, :, ::12], rtol=1e-9, atol=1e-9
+        CT(sparse, dtype=torch.float64).A(x), CT(full, dtype=torch.float64).A(x)[:, :, ::12], rtol=1e-9, atol=1e-9
     )
 
 
@@ -164,6 +164,20 @@ def test_counts_have_poisson_mean_and_the_logarithm_the_stated_variance():
     ratio = y.var(0) / xray.log_variance(expected[0])
     assert ratio.mean() == pytest.approx(1, abs=0.02)
     assert (y.mean(0) - ct.A(mu[:1])[0]).abs().max() < 0.02
+
+
+def test_images_in_units_of_water():
+    """One scan, two units: the same sinogram, and each reconstruction in its own unit."""
+    beam, mu = fitted(Fan, 64, 2.0, 120), 0.02 * _disc(64, 50.0, 2.0).float()
+    plain, water = CT(beam), CT(beam, unit=0.02)
+    torch.testing.assert_close(water.A(mu / 0.02), plain.A(mu))
+    torch.testing.assert_close(water.fbp(plain.A(mu)), plain.fbp(plain.A(mu)) / 0.02)
+    torch.testing.assert_close(water.A_adjoint(plain.A(mu)), plain.A_adjoint(plain.A(mu)) * 0.02)
+
+
+def test_low_dose_has_views_in_proportion_to_the_pixels():
+    assert xray.low_dose(512, 0.7).views == 1000 and xray.low_dose(128, 2.8).views == 248
+    assert xray.low_dose(128, 2.8, 1000).views == 1000
 
 
 def test_starved_rays_stay_finite():
@@ -190,6 +204,7 @@ CALLS = {
     "NaN": (lambda: xray.counts(torch.full((16, 16), torch.nan), _small(), 1e4, _generator()), "NaN"),
     "Hounsfield units": (lambda: xray.counts(torch.full((16, 16), 40.0), _small(), 1e4, _generator()), "hu_to_mu"),
     "no photons": (lambda: xray.counts(torch.zeros(16, 16), _small(), 0, _generator()), "photons is 0"),
+    "unit": (lambda: CT(Parallel(16, 1.0, 8, 16, 1.0), unit=-0.02), "unit is -0.02"),
     "negative counts": (lambda: xray.log_transform(torch.tensor([-1.0]), 10.0), "negative counts"),
 }
 

@@ -1,7 +1,8 @@
 r"""Computed tomography: line integrals, their adjoint, filtered back-projection, and photons.
 
-Images hold the linear attenuation :math:`\mu` in 1/mm (:func:`wavelab.data.volumes.hu_to_mu`), ``(..., size, size)``;
-sinograms hold line integrals without unit, shape ``(..., views, bins)``. Chapter "Inverse problems" explains both.
+Images hold the linear attenuation :math:`\mu`, ``(..., size, size)``, in 1/mm (from Hounsfield units by
+:func:`wavelab.data.volumes.hu_to_mu`) or in multiples of a ``unit``, such as that of water. Sinograms hold line integrals
+without unit, ``(..., views, bins)``. Chapter "Inverse problems" explains both.
 """
 
 from __future__ import annotations
@@ -18,16 +19,7 @@ from wavelab.medical.geometry import Fan, Parallel, fitted
 from wavelab.medical.projector import Projector, back_projector, joseph
 
 __all__ = [
-    "CT",
-    "FILTERS",
-    "Fan",
-    "Parallel",
-    "counts",
-    "fitted",
-    "log_transform",
-    "log_variance",
-    "low_dose",
-    "sparse_view",
+    "CT", "FILTERS", "Fan", "Parallel", "counts", "fitted", "log_transform", "log_variance", "low_dose", "sparse_view",
 ]  # fmt: skip
 
 FILTERS = ("ramp", "hann", "cosine")
@@ -42,6 +34,7 @@ class CT:
 
     Args:
         beam: :class:`Fan` or :class:`Parallel`.
+        unit: the attenuation in 1/mm that images hold as 1; ``MU_WATER`` makes 0 air and 1 water.
         dtype: of the matrices: float32, or float64 for checks.
         device: where the matrices lie.
 
@@ -49,15 +42,17 @@ class CT:
         Kak & Slaney (1988), Principles of computerized tomographic imaging, chapter 3.
     """
 
-    def __init__(self, beam: Fan | Parallel, dtype: torch.dtype = torch.float32, device="cpu"):
+    def __init__(self, beam: Fan | Parallel, unit: float = 1.0, dtype: torch.dtype = torch.float32, device="cpu"):
         """Build the system matrix; the one for back-projection follows when it is needed."""
         if not isinstance(beam, Fan | Parallel):
             raise InvalidInput(f"beam is {beam!r}; give a Fan or a Parallel.")
-        self.beam, self.dtype, self.device = beam, dtype, torch.device(device)
-        self._rays = Projector(beam, lambda views: joseph(beam, views), dtype, device)
+        if not isinstance(unit, int | float) or not math.isfinite(unit) or unit <= 0:
+            raise InvalidInput(f"unit is {unit!r}; give a positive attenuation in 1/mm.")
+        self.beam, self.unit, self.dtype, self.device = beam, unit, dtype, torch.device(device)
+        self._rays = Projector(beam, lambda views: unit * joseph(beam, views), dtype, device)
 
     def A(self, x: Tensor) -> Tensor:
-        r"""Integrate along every ray: images ``(..., size, size)`` in 1/mm to sinograms ``(..., views, bins)``.
+        r"""Integrate along every ray: images ``(..., size, size)`` to sinograms ``(..., views, bins)``.
 
         Raises:
             InvalidInput: images of another size.
@@ -65,7 +60,7 @@ class CT:
         return self._rays(_shaped(x, "x", self.beam.image_shape, "images"))
 
     def A_adjoint(self, y: Tensor) -> Tensor:
-        r"""Apply :math:`A^\top`: sinograms ``(..., views, bins)`` to images ``(..., size, size)``, in mm.
+        r"""Apply :math:`A^\top`: sinograms ``(..., views, bins)`` to images ``(..., size, size)``.
 
         Raises:
             InvalidInput: sinograms of another geometry.
@@ -87,7 +82,7 @@ class CT:
             cutoff: where the window ends, as a share of the highest frequency, in (0, 1].
 
         Returns:
-            Attenuation in 1/mm, shape ``(..., size, size)``.
+            Attenuation in this scanner's unit, shape ``(..., size, size)``.
 
         Raises:
             InvalidInput: sinograms of another geometry, views that do not cover the whole turn evenly, a cutoff out of
@@ -104,7 +99,7 @@ class CT:
         length = 2 * (len(response) - 1)
         filtered = torch.fft.irfft(torch.fft.rfft(y * self._cosines.to(y), length) * response, length)
         image = self._pixels.adjoint(filtered[..., : self.beam.bins].contiguous())
-        return math.pi / self.beam.views * self._seen.to(image) * image
+        return math.pi / (self.beam.views * self.unit) * self._seen.to(image) * image
 
     @cached_property
     def _seen(self) -> Tensor:
@@ -171,11 +166,11 @@ def _response(bins: int, width: float, filter: str, cutoff: float) -> np.ndarray
     return response * np.where(frequency <= 1, window[filter](frequency), 0.0)
 
 
-def counts(mu: Tensor, ct: CT, photons: float, generator: torch.Generator) -> Tensor:
-    r"""Simulate a scan: Poisson counts :math:`k_i \sim \mathrm{Poisson}\big(I_0\,e^{-(A\mu)_i}\big)`.
+def counts(x: Tensor, ct: CT, photons: float, generator: torch.Generator) -> Tensor:
+    r"""Simulate a scan: Poisson counts :math:`k_i \sim \mathrm{Poisson}\big(I_0\,e^{-(Ax)_i}\big)`.
 
     Args:
-        mu: attenuation in 1/mm, ``(..., size, size)``.
+        x: attenuation in the scanner's unit, ``(..., size, size)``.
         ct: the scanner.
         photons: photons :math:`I_0` that a bin would count without an object.
         generator: source of randomness, on the same device.
@@ -184,14 +179,14 @@ def counts(mu: Tensor, ct: CT, photons: float, generator: torch.Generator) -> Te
         InvalidInput: NaN, Hounsfield units in place of attenuation, or no photons.
     """
     _check_photons(photons)
-    if not bool(torch.isfinite(mu).all()):
-        raise InvalidInput(f"mu (shape {tuple(mu.shape)}) holds NaN or infinite values; mend or mask them first.")
-    if mu.abs().max() > HIGHEST:
+    if not bool(torch.isfinite(x).all()):
+        raise InvalidInput(f"x (shape {tuple(x.shape)}) holds NaN or infinite values; mend or mask them first.")
+    if (highest := x.abs().max() * ct.unit) > HIGHEST:
         raise InvalidInput(
-            f"mu reaches {mu.abs().max():.4g} 1/mm; water has 0.02. Convert Hounsfield units by "
-            "wavelab.data.volumes.hu_to_mu first."
+            f"x reaches an attenuation of {highest:.4g} 1/mm; water has 0.02. Convert Hounsfield units by "
+            "wavelab.data.volumes.hu_to_mu first, and divide by the scanner's unit."
         )
-    return torch.poisson(photons * torch.exp(-ct.A(mu)), generator=generator)
+    return torch.poisson(photons * torch.exp(-ct.A(x)), generator=generator)
 
 
 def log_transform(k: Tensor, photons: float) -> Tensor:
@@ -217,13 +212,18 @@ def log_variance(k: Tensor) -> Tensor:
     return 1 / k.clamp_min(1)
 
 
-def low_dose(size: int, pixel: float, views: int = 1000) -> Fan:
-    """Return the fan beam of the low-dose task: 1000 views, source and detector 500 mm from the axis.
+def low_dose(size: int, pixel: float, views: int | None = None) -> Fan:
+    """Return the fan beam of the low-dose task, source and detector 500 mm from the axis.
+
+    Args:
+        size: pixels a side.
+        pixel: width of a pixel, mm.
+        views: left out, 1000 for 512 pixels as in the paper, and in proportion for others, a multiple of 4.
 
     Source:
         The geometry of Wu et al. (2023); the detector here just covers the image's circle.
     """
-    return fitted(Fan, size, pixel, views)
+    return fitted(Fan, size, pixel, views or max(4, 4 * round(1000 * size / 512 / 4)))
 
 
 def sparse_view(size: int, pixel: float, views: int = 60, full: int = 720) -> Fan:
