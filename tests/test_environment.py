@@ -18,7 +18,8 @@ def _project():
 def _declared():
     project = _project()
     extras = project["optional-dependencies"]
-    return [Requirement(line) for line in [*project["dependencies"], *extras["course"], *extras["test"]]]
+    listed = [*project["dependencies"], *extras["course"], *extras["test"], *extras["medical"]]
+    return [Requirement(line) for line in listed]
 
 
 def _conda():
