@@ -15,11 +15,11 @@ from wavelab.networks.unet import UNet
 
 __all__ = ["MLP", "Network", "ScoreNet", "UNet", "build", "count"]
 
-_CLASSES = {"MLP": MLP, "ScoreNet": ScoreNet, "UNet": UNet}
-
 
 def build(config: dict[str, Any], seed: int = 0) -> Network:
     """Make the network that a configuration describes: ``build(model.config)`` has the same architecture.
+
+    Every subclass of :class:`Network` can be made, a method's own ones once their module is imported.
 
     Args:
         config: ``{"class": "UNet", "in_channels": 1, ...}``, as in :attr:`Network.config`.
@@ -37,9 +37,9 @@ def build(config: dict[str, Any], seed: int = 0) -> Network:
             f"The configuration is {config!r}; expected a dictionary with a 'class', as model.config is."
         )
     options = {name: value for name, value in config.items() if name != "class"}
-    if config["class"] not in _CLASSES:
-        raise UnknownName.among("network", config["class"], _CLASSES)
-    kind = _CLASSES[config["class"]]
+    if config["class"] not in Network.known:
+        raise UnknownName.among("network", config["class"], Network.known)
+    kind = Network.known[config["class"]]
     known = kind.options()
     for name in options:
         if name not in known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,22 @@ class Network(nn.Module):
     """
 
     config: dict[str, Any]
+    known: ClassVar[dict[str, type[Network]]] = {}  # every subclass by its name
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make the class known to :func:`wavelab.networks.build`, wherever it is defined.
+
+        Raises:
+            InvalidInput: another class has the same name; a class that is defined again replaces itself.
+        """
+        super().__init_subclass__(**options)
+        other = Network.known.get(cls.__name__, cls)
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise InvalidInput(
+                f"{cls.__module__} defines a network {cls.__name__}, but {other.__module__} has one of that name; a "
+                "configuration names its class, so give the new one another name."
+            )
+        Network.known[cls.__name__] = cls
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__()
@@ -86,9 +102,7 @@ def join(layer: str, x: Tensor, cond: Tensor | None, channels: int, cond_channel
     space = ", ".join(("depth", "height", "width")[-dims:]) if dims else ""
     expected = f"(batch, {channels} channel{'s' * (channels != 1)}{', ' * bool(space)}{space})"
     if x.ndim != dims + 2 or x.shape[1] != channels:
-        raise InvalidInput(
-            f"{layer}: x has shape {tuple(x.shape)}; expected {expected}. Check the model's in_channels."
-        )
+        raise InvalidInput(f"{layer}: x has shape {tuple(x.shape)}; expected {expected}. Check the model's channels.")
     if cond is None and cond_channels == 0:
         return x
     if cond is None:
