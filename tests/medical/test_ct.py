@@ -13,15 +13,15 @@ from wavelab import metrics
 from wavelab.errors import InvalidInput, UnknownName
 from wavelab.medical import ct as xray
 from wavelab.medical.ct import CT, Fan, Parallel, fitted
-from wavelab.medical.projector import joseph, quarter_turns
+from wavelab.medical.projector import joseph, symmetry
 
-BEAMS = {
-    "fan, 4 blocks": fitted(Fan, 32, 2.0, 24),
-    "fan, 2 blocks": fitted(Fan, 32, 2.0, 18),
-    "fan, 1 block": fitted(Fan, 33, 2.0, 15),
-    "parallel, 2 blocks": fitted(Parallel, 32, 1.0, 20),
-    "parallel, 1 block": fitted(Parallel, 31, 1.0, 7),
-    "fan, any angles": Fan(32, 1.0, 4, 40, 2.0, angles=(0.1, 0.7, 2.0, 4.0)),
+BEAMS = {  # and how many of their views the others follow from
+    "fan, eight symmetries": (fitted(Fan, 32, 2.0, 24), 4),
+    "fan, four symmetries": (fitted(Fan, 32, 2.0, 18), 5),
+    "fan, a mirror": (fitted(Fan, 33, 2.0, 15), 8),
+    "parallel, eight symmetries": (fitted(Parallel, 32, 1.0, 20), 6),
+    "parallel, four symmetries": (fitted(Parallel, 31, 1.0, 7), 4),
+    "fan, any angles": (Fan(32, 1.0, 4, 40, 2.0, angles=(0.1, 0.7, 2.0, 4.0)), 4),
 }
 
 
@@ -46,9 +46,9 @@ def _phantom(size):
     return torch.from_numpy(resize(shepp_logan_phantom(), (size, size), anti_aliasing=True))[None, None].float()
 
 
-@pytest.mark.parametrize("beam", BEAMS.values(), ids=BEAMS)
+@pytest.mark.parametrize("beam, views", BEAMS.values(), ids=BEAMS)
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-12)])
-def test_adjoint_is_exact(beam, dtype, tolerance):
+def test_adjoint_is_exact(beam, views, dtype, tolerance):
     ct = CT(beam, dtype=dtype)
     x, y = _noise(3, 2, *beam.image_shape, dtype=dtype), _noise(3, 2, *beam.sinogram_shape, seed=1, dtype=dtype)
     forwards, backwards = ct.A(x), ct.A_adjoint(y)
@@ -57,16 +57,12 @@ def test_adjoint_is_exact(beam, dtype, tolerance):
     assert abs(left - right) <= tolerance * forwards.norm() * y.norm()
 
 
-@pytest.mark.parametrize("beam", BEAMS.values(), ids=BEAMS)
-def test_quarter_turns_change_nothing(beam):
+@pytest.mark.parametrize("beam, views", BEAMS.values(), ids=BEAMS)
+def test_symmetries_save_views_and_change_nothing(beam, views):
     x = _noise(2, 1, *beam.image_shape)
+    assert len(symmetry(beam).views) == views
     whole = torch.from_numpy(joseph(beam) @ x.reshape(2, -1).T.numpy()).T.reshape(2, 1, *beam.sinogram_shape)
     torch.testing.assert_close(CT(beam, dtype=torch.float64).A(x), whole, rtol=1e-9, atol=1e-9)
-
-
-def test_quarter_turns_are_found():
-    found = {name: quarter_turns(beam)[0] for name, beam in BEAMS.items()}
-    assert list(found.values()) == [4, 2, 1, 2, 1, 1]
 
 
 @pytest.mark.parametrize("kind", [Fan, Parallel])
@@ -200,7 +196,7 @@ CALLS = {
     "another sinogram": (lambda: _small().A_adjoint(torch.zeros(1, 1, 9, 16)), "sinograms of 8 x 16"),
     "another sinogram, FBP": (lambda: _small().fbp(torch.zeros(1, 1, 8, 17)), "sinograms of 8 x 16"),
     "cutoff": (lambda: _small().fbp(torch.zeros(1, 1, 8, 16), cutoff=0.0), "cutoff is 0.0"),
-    "limited angles": (lambda: CT(BEAMS["fan, any angles"]).fbp(torch.zeros(1, 1, 4, 40)), "least squares"),
+    "limited angles": (lambda: CT(BEAMS["fan, any angles"][0]).fbp(torch.zeros(1, 1, 4, 40)), "least squares"),
     "NaN": (lambda: xray.counts(torch.full((16, 16), torch.nan), _small(), 1e4, _generator()), "NaN"),
     "Hounsfield units": (lambda: xray.counts(torch.full((16, 16), 40.0), _small(), 1e4, _generator()), "hu_to_mu"),
     "no photons": (lambda: xray.counts(torch.zeros(16, 16), _small(), 0, _generator()), "photons is 0"),

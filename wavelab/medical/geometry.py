@@ -66,11 +66,11 @@ class _Beam:
         step = np.diff([*self.angles, self.angles[0] + self.turn])
         return bool(np.allclose(step, self.turn / self.views, rtol=1e-6))
 
-    def rays(self, views: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    def rays(self, views=slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return a point on every ray and its direction of length 1, each ``(views, bins, 2)``, mm."""
         raise NotImplementedError
 
-    def axes(self, views: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    def axes(self, views=slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return the vectors ``e`` and ``n`` of the views, each ``(views, 1, 2)``."""
         beta = np.asarray(self.angles)[views, None]
         cos, sin = np.cos(beta), np.sin(beta)
@@ -96,7 +96,7 @@ class Parallel(_Beam):
         angles: other angles, increasing, radians.
     """
 
-    def rays(self, views: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    def rays(self, views=slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return a point on every ray and its direction of length 1, each ``(views, bins, 2)``, mm."""
         e, n = self.axes(views)
         points = self.detector[:, None] * e
@@ -132,7 +132,7 @@ class Fan(_Beam):
                 f"The source is {self.source} mm from the axis, inside the image, whose corners are at {reach:.0f} mm."
             )
 
-    def rays(self, views: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    def rays(self, views=slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return a point on every ray and its direction of length 1, each ``(views, bins, 2)``, mm."""
         e, n = self.axes(views)
         along = self.detector[:, None] * e + (self.source + self.distance) * n

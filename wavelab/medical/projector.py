@@ -4,14 +4,15 @@ Entry :math:`a_{ij}` is the length in mm that ray ``i`` is taken to run through 
 that runs more along ``x`` than ``y`` visits every column of pixels once and interpolates linearly between the two
 nearest pixels of the column.
 
-A quarter turn maps the square grid onto itself. Where it maps the views onto one another as well, a quarter of the
-matrix serves for all of them, applied to the image and its three rotations at once: a quarter of the memory, and
-each number read from it is used four times.
+Quarter turns and mirrors map the square grid onto itself. Those that map the views onto one another as well leave few
+views from which all others follow. The matrix is built for these alone and applied to all the turned and mirrored
+images at once: an eighth of the memory, and each number read from it is used eight times.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -19,12 +20,12 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from wavelab.medical.geometry import _Beam
+from wavelab.medical.geometry import Parallel, _Beam
 
 _CHUNK = 1 << 22  # candidate entries that are held at once
 
 
-def joseph(beam: _Beam, views: slice = slice(None)) -> scipy.sparse.csr_matrix:
+def joseph(beam: _Beam, views=slice(None)) -> scipy.sparse.csr_matrix:
     """Build the system matrix of some views, shape ``(views * bins, size * size)``, entries in mm.
 
     Source:
@@ -58,7 +59,7 @@ def _entries(beam: _Beam, points: np.ndarray, directions: np.ndarray):
     return inside.sum((1, 2)), pixel[inside].astype(np.int32), weight[inside]
 
 
-def back_projector(beam: _Beam, distance_weight, coordinate, views: slice = slice(None)) -> scipy.sparse.csc_matrix:
+def back_projector(beam: _Beam, distance_weight, coordinate, views=slice(None)) -> scipy.sparse.csc_matrix:
     """Build the transpose of pixel-driven back-projection with linear interpolation between bins.
 
     Args:
@@ -72,7 +73,7 @@ def back_projector(beam: _Beam, distance_weight, coordinate, views: slice = slic
     """
     grid = (np.arange(beam.size) - (beam.size - 1) / 2) * beam.pixel
     xy = np.stack(np.meshgrid(grid, -grid), -1).reshape(-1, 2)
-    first = np.arange(len(beam.angles[views])) * beam.bins
+    first = np.arange(len(np.asarray(beam.angles)[views])) * beam.bins
     chunk = max(1, _CHUNK // (2 * len(first)))
     parts = [_interpolate(beam, views, first, xy[k : k + chunk], distance_weight, coordinate)
              for k in range(0, len(xy), chunk)]  # fmt: skip
@@ -81,7 +82,7 @@ def back_projector(beam: _Beam, distance_weight, coordinate, views: slice = slic
     return scipy.sparse.csc_matrix((values, rows, starts), shape=(len(first) * beam.bins, len(xy)))
 
 
-def _interpolate(beam: _Beam, views: slice, first: np.ndarray, xy: np.ndarray, distance_weight, coordinate):
+def _interpolate(beam: _Beam, views, first: np.ndarray, xy: np.ndarray, distance_weight, coordinate):
     """Return for some pixels how many bins they take, and all their rows and weights, pixel after pixel."""
     e, n = (xy @ axis[:, 0].T for axis in beam.axes(views))
     place = coordinate(e, n) / beam.bin_width + (beam.bins - 1) / 2
@@ -93,18 +94,51 @@ def _interpolate(beam: _Beam, views: slice, first: np.ndarray, xy: np.ndarray, d
     return inside.sum((1, 2)), (index + first[:, None])[inside].astype(np.int32), weight[inside]
 
 
-def quarter_turns(beam: _Beam) -> tuple[int, int]:
-    """Return into how many equal blocks of views the beam falls, and how many quarter turns each leads on."""
-    angles = np.asarray(beam.angles)
-    for blocks in (4, 2):
-        if beam.views % blocks:
+@dataclass(frozen=True)
+class Symmetry:
+    """The quarter turns and mirrors of the grid that map a beam's views onto one another.
+
+    Attributes:
+        elements: ``(turns, mirrored)``: mirrored left to right first, then turned anticlockwise so many quarters.
+        views: the views from which all others follow.
+        source: of each view, the place in ``views`` of the one that it comes from, and the element that leads to it.
+        reversed: of each view, whether its bins run the other way then.
+    """
+
+    elements: tuple[tuple[int, bool], ...]
+    views: np.ndarray
+    source: tuple[np.ndarray, np.ndarray]
+    reversed: np.ndarray
+
+
+def symmetry(beam: _Beam) -> Symmetry:
+    """Find the symmetries of a beam."""
+    moved = {(turns, mirrored): _moved(beam, turns, mirrored) for mirrored in (False, True) for turns in range(4)}
+    elements = tuple(g for g, (views, _) in moved.items() if views is not None)
+    place, element = np.full(beam.views, -1), np.zeros(beam.views, int)
+    reverse, chosen = np.zeros(beam.views, bool), []
+    for view in range(beam.views):
+        if place[view] >= 0:
             continue
-        folded = angles.reshape(blocks, -1)
-        turns = (folded[1, 0] - folded[0, 0]) / (np.pi / 2)
-        steps = folded - folded[0] - np.pi / 2 * round(turns) * np.arange(blocks)[:, None]
-        if round(turns) > 0 and np.abs(steps).max() < 1e-9:
-            return blocks, round(turns)
-    return 1, 0
+        for k, g in enumerate(elements):
+            target, flip = (part[view] for part in moved[g])
+            if place[target] < 0:
+                place[target], element[target], reverse[target] = len(chosen), k, flip
+        chosen.append(view)
+    return Symmetry(elements, np.array(chosen), (place, element), reverse)
+
+
+def _moved(beam: _Beam, turns: int, mirrored: bool) -> tuple[np.ndarray | None, np.ndarray]:
+    """Return the view that each view becomes, or None where one becomes none of them, and whether its bins reverse."""
+    angles = np.asarray(beam.angles)
+    wanted = ((-angles if mirrored else angles) + turns * np.pi / 2)[:, None]
+    gap = np.abs(np.remainder(wanted - angles + np.pi, 2 * np.pi) - np.pi)
+    reverse = np.full(len(angles), mirrored)
+    if isinstance(beam, Parallel):  # a ray and its opposite are one line; the detector is then seen from behind
+        behind = np.abs(np.remainder(wanted - angles, 2 * np.pi) - np.pi)
+        reverse = mirrored ^ (behind.min(1) < gap.min(1))
+        gap = np.minimum(gap, behind)
+    return (gap.argmin(1) if gap.min(1).max() < 1e-9 else None), reverse
 
 
 class Projector:
@@ -114,15 +148,16 @@ class Projector:
     """
 
     def __init__(self, beam: _Beam, build, dtype: torch.dtype = torch.float32, device="cpu"):
-        """Build the matrix, rays by pixels in any sparse format, by ``build(views)`` for the first block of views."""
-        self.beam = beam
-        self.blocks, self.turns = quarter_turns(beam)
-        self._built = build(slice(0, beam.views // self.blocks)).astype(str(dtype).split(".")[1])
+        """Build the matrix, rays by pixels in any sparse format, by ``build(views)`` for the views that are needed."""
+        self.beam, self.symmetry = beam, symmetry(beam)
         self.dtype, self.device = dtype, torch.device(device)
+        self._built = build(self.symmetry.views).astype(str(dtype).split(".")[1])
+        self._source = tuple(torch.from_numpy(part).to(device) for part in self.symmetry.source)
+        self._reversed = torch.from_numpy(self.symmetry.reversed)[:, None].to(device)
 
     @cached_property
     def matrix(self) -> Tensor:
-        """The matrix of the first block, sparse CSR."""
+        """The matrix of the views from which all others follow, sparse CSR."""
         return _to_torch(self._built.tocsr(), self.device)
 
     @cached_property
@@ -139,15 +174,35 @@ class Projector:
         return _Apply.apply(y, self, False)
 
     def _project(self, x: Tensor) -> Tensor:
-        rotated = torch.stack([x.rot90(-self.turns * k, (-2, -1)) for k in range(self.blocks)], -3)
-        flat = rotated.reshape(-1, self.beam.size**2).T.contiguous()
-        rays = (self.matrix @ flat).T  # (batch * blocks, rays of a block)
-        return rays.reshape(*x.shape[:-2], self.beam.views, self.beam.bins)
+        images = torch.stack([_undo(x, *g) for g in self.symmetry.elements], -3)
+        rays = _product(self.matrix, images.reshape(-1, self.beam.size**2))
+        rays = rays.reshape(*x.shape[:-2], len(self.symmetry.elements), -1, self.beam.bins)
+        place, element = self._source
+        y = rays[..., element, place, :]
+        return torch.where(self._reversed, y.flip(-1), y)
 
     def _back(self, y: Tensor) -> Tensor:
-        flat = y.reshape(-1, self.transpose.shape[1]).T.contiguous()
-        images = (self.transpose @ flat).T.reshape(*y.shape[:-2], self.blocks, *self.beam.image_shape)
-        return sum(images[..., k, :, :].rot90(self.turns * k, (-2, -1)) for k in range(self.blocks))
+        place, element = self._source
+        rays = y.new_zeros(*y.shape[:-2], len(self.symmetry.elements), len(self.symmetry.views), self.beam.bins)
+        rays[..., element, place, :] = torch.where(self._reversed, y.flip(-1), y)
+        images = _product(self.transpose, rays.reshape(-1, self.transpose.shape[1]))
+        images = images.reshape(*y.shape[:-2], len(self.symmetry.elements), *self.beam.image_shape)
+        return sum(_do(images[..., k, :, :], *g) for k, g in enumerate(self.symmetry.elements))
+
+
+def _do(x: Tensor, turns: int, mirrored: bool) -> Tensor:
+    return (x.flip(-1) if mirrored else x).rot90(turns, (-2, -1))
+
+
+def _undo(x: Tensor, turns: int, mirrored: bool) -> Tensor:
+    x = x.rot90(-turns, (-2, -1))
+    return x.flip(-1) if mirrored else x
+
+
+def _product(matrix: Tensor, rows: Tensor) -> Tensor:
+    """Multiply each row by the matrix; products of four columns at a time are the fastest."""
+    columns = torch.nn.functional.pad(rows.T, (0, -len(rows) % 4)).contiguous()
+    return (matrix @ columns)[:, : len(rows)].T
 
 
 class _Apply(torch.autograd.Function):
