@@ -1,8 +1,8 @@
 r"""Computed tomography: line integrals, their adjoint, filtered back-projection, and photons.
 
 Images hold the linear attenuation :math:`\mu`, ``(..., size, size)``, in 1/mm (from Hounsfield units by
-:func:`wavelab.data.volumes.hu_to_mu`) or in multiples of a ``unit``, such as that of water. Sinograms hold line integrals
-without unit, ``(..., views, bins)``. Chapter "Inverse problems" explains both.
+:func:`wavelab.data.volumes.hu_to_mu`) or in multiples of a ``unit``, such as that of water. Sinograms hold line
+integrals without unit, ``(..., views, bins)``. Chapter "Inverse problems" explains both.
 """
 
 from __future__ import annotations
