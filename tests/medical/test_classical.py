@@ -42,6 +42,12 @@ def test_norm_is_the_largest_eigenvalue():
     assert classical.norm(physics, (8, 8), weights.float(), 200) == pytest.approx(float(exact), rel=0.01)
 
 
+def test_norm_of_a_batch_of_weights_is_the_largest():
+    ct = CT(fitted(Parallel, 16, 1.0, 8))
+    weights = torch.tensor([1.0, 3.0, 2.0])[:, None, None, None].expand(3, 1, 8, ct.beam.bins)
+    assert classical.norm(ct, (16, 16), weights) == pytest.approx(3 * classical.norm(ct, (16, 16)), rel=0.01)
+
+
 def test_constrained_least_squares_meets_the_optimality_conditions():
     physics = Matrix(80, 8)
     y = physics.A(_noise(2, 1, 8, 8).abs()) + _noise(2, 80, seed=3)

@@ -26,16 +26,18 @@ def norm(physics, shape, weights: Tensor | None = None, steps: int = 30, seed: i
     Args:
         physics: operator and adjoint.
         shape: ``(height, width)`` of an image.
-        weights: of the measurements, broadcast against them.
+        weights: of the measurements, broadcast against them; for a batch of them the largest norm counts.
         steps: iterations; thirty give about one per cent.
         seed: of the random start.
     """
-    x = torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(seed))
+    count = 1 if weights is None or weights.ndim < 4 else len(weights)
+    start = torch.randn(count, 1, *shape, generator=torch.Generator().manual_seed(seed))
+    x = start.to(getattr(physics, "device", "cpu"))
     for _ in range(steps):
-        x = x / torch.linalg.vector_norm(x)
+        x = x / torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)
         residual = physics.A(x)
         x = physics.A_adjoint(residual if weights is None else weights * residual)
-    return float(torch.linalg.vector_norm(x.flatten(1), dim=1).max())
+    return float(torch.linalg.vector_norm(x, dim=(1, 2, 3)).max())
 
 
 @torch.no_grad()
@@ -161,7 +163,7 @@ def total_variation(weight: float, steps: int = 15, low: float = 0.0, high: floa
         for _ in range(steps):
             image = (x - scale * _divergence(q)).clamp(low, high)
             new = q + _gradient(image) / (8 * scale)
-            new = new / torch.linalg.vector_norm(new, dim=0).clamp_min(1)
+            new = new / torch.hypot(new[0], new[1]).clamp_min(1)
             t_new = (1 + math.sqrt(1 + 4 * t**2)) / 2
             q, p, t = new + (t - 1) / t_new * (new - p), new, t_new
         dual = p

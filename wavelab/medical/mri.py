@@ -150,7 +150,7 @@ class MRI:
             raise InvalidInput("mask must be a boolean tensor (height, width), such as wavelab.medical.mri.mask gives.")
         if not mask.any():
             raise InvalidInput("mask is empty: nothing is measured.")
-        self.mask, self.real = mask, real
+        self.mask, self.real, self.device = mask, real, mask.device
 
     def A(self, x: Tensor) -> Tensor:
         """Measure images ``(..., height, width)``: k-space, 0 where nothing is measured."""
