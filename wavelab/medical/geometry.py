@@ -66,10 +66,6 @@ class _Beam:
         step = np.diff([*self.angles, self.angles[0] + self.turn])
         return bool(np.allclose(step, self.turn / self.views, rtol=1e-6))
 
-    def rays(self, views=slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Return a point on every ray and its direction of length 1, each ``(views, bins, 2)``, mm."""
-        raise NotImplementedError
-
     def axes(self, views=slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return the vectors ``e`` and ``n`` of the views, each ``(views, 1, 2)``."""
         beta = np.asarray(self.angles)[views, None]
