@@ -92,6 +92,21 @@ def test_guided_flow_draws_from_the_posterior_of_gaussian_images():
     assert (draws.mean(0) - x).square().mean() == pytest.approx(float(1.25 * least), rel=0.1)
 
 
+def test_plug_and_play_comes_to_rest_at_the_posterior_mean_of_gaussian_images():
+    scan, _, y, mean = _gaussian_task()
+    consistent = reconstruct.consistency(scan, y, weight=2 / 0.1**2)
+    sigmas, start = np.geomspace(0.02, 3, 60), torch.zeros_like(mean)
+    found = reconstruct.plug_and_play(_white_score(0.25), PROCESS, sigmas, consistent, start)
+    assert (found - mean).norm() < 0.03 * mean.norm()
+
+
+def test_the_solver_starts_from_its_last_solution():
+    ct, z = _ct(), _noise(3, 1, 16, 16)
+    consistent = reconstruct.consistency(ct, ct.A(_noise(3, 1, 16, 16, seed=1)), steps=3)
+    found = [consistent(z, 1.0) for _ in range(60)]
+    assert (found[1] - found[-1]).norm() < 0.5 * (found[0] - found[-1]).norm()
+
+
 def test_levels_are_where_the_process_has_them():
     times = reconstruct.levels(PROCESS, [2.0, 0.05, 0.3])
     assert times[0] == 0
@@ -163,6 +178,7 @@ def test_calibrated_shrinkage_denoises_without_a_clean_image():
 
 CALLS = {
     "weight": lambda: reconstruct.consistency(_ct(), torch.zeros(1), weight=0.0),
+    "level": lambda: reconstruct.plug_and_play(_white_score(1.0), PROCESS, [0.0], None, torch.zeros(1)),
     "steps": lambda: reconstruct.consistency(_ct(), torch.zeros(1), steps=0),
     "strength": lambda: reconstruct.guidance(PROCESS, lambda z, rho: z, strength=-1.0),
     "sigmas": lambda: reconstruct.levels(PROCESS, [0.1, 0.0]),
