@@ -1,0 +1,125 @@
+"""The study of Part 4: simulated scans, noise that is what it claims to be, and every mode trained in a few steps."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from wavelab import checkpoints, runtime
+from wavelab.diffusion import VE
+from wavelab.errors import UnknownName
+from wavelab.medical import mri, study
+from wavelab.medical.ct import low_dose, sparse_view
+from wavelab.medical.phantoms import thorax
+
+SIZE, PIXEL = 32, 360 / 32
+SMALL = study.Setup(SIZE, 8, (1, 2), 4, 3, 1, 2, 3, 2)
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _truth(count=4):
+    return thorax(count, SIZE, np.random.default_rng(0)) / 1000 + 1
+
+
+@pytest.fixture
+def chest():
+    return study.material(study.scan_ct(_truth(), low_dose(SIZE, PIXEL), 5e4, _generator()), _generator(1))
+
+
+@pytest.fixture
+def brain():
+    scans = study.scan_mri(_truth() / 2, torch.ones(SIZE, SIZE, dtype=torch.bool), 0.1, _generator())
+    return study.material(scans, _generator(1))
+
+
+@pytest.fixture
+def student(tmp_path, monkeypatch, chest):
+    monkeypatch.setenv("WAVELAB_DEVICE", "cpu")
+    monkeypatch.setenv("WAVELAB_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(checkpoints, "TRAINING", tmp_path / "training")
+    return study.Student(runtime.start("14-noisy-data"), "14-ct", chest, ["chest-ct"], SMALL)
+
+
+def test_a_part_of_scans_is_scans_of_a_part():
+    scans = study.scan_ct(_truth(), sparse_view(SIZE, PIXEL, 12, 36), 5e4, _generator())
+    part = scans.part(slice(1, 3))
+    assert part.physics is scans.physics
+    for whole, some in zip(scans, part, strict=True):
+        if isinstance(whole, torch.Tensor):
+            torch.testing.assert_close(some, whole[1:3])
+
+
+@pytest.mark.parametrize("body", ["chest", "brain"])
+def test_probes_have_the_covariance_of_the_noise(body, request):
+    """Their mean square is that of the noise; its spectrum sums to it."""
+    material = request.getfixturevalue(body)
+    clean = study.noisy_images(material.scans.physics, material.scans.physics.A(material.scans.truth))
+    noise = (material.images - clean).square().mean()
+    probes = [material.probe((material.images, material.deviation), _generator(k)) for k in range(8)]
+    assert torch.cat(probes).square().mean() == pytest.approx(float(noise), rel=0.15)
+    assert material.spectrum.mean() == pytest.approx(float(noise), rel=0.2)
+
+
+def test_noise_of_a_whole_mri_scan_is_white_with_half_the_variance(brain):
+    assert (brain.images - brain.scans.truth).std() == pytest.approx(0.1 / math.sqrt(2), rel=0.03)
+    assert brain.scans.weight[0].item() == pytest.approx(2 / 0.1**2)
+
+
+@pytest.mark.parametrize("mode", study.MODES)
+def test_every_mode_trains_and_loads_again(mode, student):
+    net, manifest = student.score(mode)
+    assert manifest.origin == "trained" and not net.training
+    expected = {"denoised": 3, "wavelet": 2, "hybrid": 2, "paper": 7}.get(mode, 5)
+    assert manifest.steps == expected
+    again, manifest = student.score(mode)
+    assert manifest.origin == "finished"
+    for name, weight in net.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], weight, rtol=0, atol=0)
+
+
+def test_only_the_clean_mode_sees_the_truth(student):
+    """With the truth replaced by rubbish every other mode trains to the same weights."""
+    learnt = {mode: student.score(mode)[0].state_dict() for mode in ("noisy", "relabel", "wavelet", "hybrid", "paper")}
+    scans = student.material.scans
+    student.material = student.material._replace(scans=scans._replace(truth=torch.full_like(scans.truth, math.nan)))
+    student.prefix = "14-blind"
+    for mode, weights in learnt.items():
+        for name, weight in student.score(mode)[0].state_dict().items():
+            torch.testing.assert_close(weight, weights[name], rtol=0, atol=0)
+
+
+def test_unknown_modes_are_named(student):
+    with pytest.raises(UnknownName, match="hybrd"):
+        student.score("hybrd")
+
+
+class _Exact(torch.nn.Module):
+    """Predicts v of images whose prior is a Gaussian of variance 1 about 0, in a variance-exploding process."""
+
+    def forward(self, x, log_noise, cond=None):
+        return torch.zeros_like(x)
+
+
+def test_reconstruction_of_mri_with_an_exact_score_is_the_posterior_mean():
+    """A network that predicts v = 0 has the denoiser x / (1 + σ²) of white Gaussian images of variance 1."""
+    x = torch.randn(40, 1, SIZE, SIZE, generator=_generator(3))
+    scans = study.scan_mri(x, mri.mask("gaussian", (SIZE, SIZE), 2, np.random.default_rng(0)), 0.5, _generator(4))
+    found = study.reconstruct(_Exact(), scans, steps=80, top=2.0, end=0.03, batch=25)
+    mean = scans.physics.prox(scans.y, torch.zeros_like(x), 0.5**2 / 2)
+    assert (found - mean).norm() < 0.05 * mean.norm()
+
+
+def test_histories_are_joined_one_behind_the_other():
+    one = study.History([2, 4], [1.0, 0.5], 3.0, 2.0)
+    both = study.joined([one, study.History([1], [0.25], 1.0, 1.0)])
+    assert both == study.History([2, 4, 5], [1.0, 0.5, 0.25], 4.0, 3.0)
+
+
+def test_the_process_covers_the_levels():
+    assert isinstance(study.PROCESS, VE)
+    assert study.PROCESS.sigma(0.0) <= study.LEVELS[0] < study.LEVELS[1] <= study.PROCESS.sigma(1.0)

@@ -1,0 +1,322 @@
+r"""The study of Part 4: what is scanned, what each score learns from, how it is trained and how it reconstructs.
+
+Chapters "Learning from noisy data" to "MRI" share it. There is one set of training scans a body, and every mode learns
+from the same noisy images but ``clean``, which sees the truth. Images are in units of water (chest) or from 0 to 1
+(brain).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from wavelab import networks
+from wavelab.checkpoints import load_or_train
+from wavelab.data.volumes import MU_WATER
+from wavelab.diffusion import VE, score_function
+from wavelab.errors import UnknownName
+from wavelab.manifest import Manifest
+from wavelab.medical import mri, wavelet_sgm
+from wavelab.medical.ct import CT, counts, log_transform, log_variance, low_dose
+from wavelab.medical.geometry import Fan, Parallel
+from wavelab.medical.mri import MRI
+from wavelab.medical.mwcnn import MWCNN
+from wavelab.medical.reconstruct import consistency, plug_and_play
+from wavelab.medical.regularise import Regulariser
+from wavelab.medical.slices import brain_slices, chest_slices
+from wavelab.runtime import Run
+from wavelab.training import History, Training, train
+
+PROCESS = VE(sigma_min=0.005, sigma_max=3.0)
+LEVELS = (0.01, 1.0)  # of noise, between which scores are trained
+PHOTONS = 5e3  # a bin of the low-dose scans counts without a patient
+NOISE = 0.1  # of k-space, for a brain whose brightest tissue is 1
+MODES = ("clean", "noisy", "relabel", "denoised", "wavelet", "hybrid", "paper")
+
+
+class Scans(NamedTuple):
+    """Images and what a scanner measured of them.
+
+    Attributes:
+        truth: ``(images, 1, height, width)``.
+        physics: the scanner.
+        y: its measurements.
+        weight: the inverse of their variances.
+        start: the simplest reconstruction: filtered back-projection with a Hann window, or zero-filling.
+    """
+
+    truth: Tensor
+    physics: CT | MRI
+    y: Tensor
+    weight: Tensor
+    start: Tensor
+
+    def part(self, chosen: slice) -> Scans:
+        """Return some of the images."""
+        return Scans(self.truth[chosen], self.physics, *(t[chosen] for t in (self.y, self.weight, self.start)))
+
+
+def scan_ct(truth: Tensor, beam: Fan | Parallel, photons: float, generator: torch.Generator) -> Scans:
+    """Scan images in units of water with Poisson noise; see :func:`wavelab.medical.ct.counts` for the errors."""
+    scanner = CT(beam, unit=MU_WATER, device=truth.device)
+    k = counts(truth, scanner, photons, generator)
+    y = log_transform(k, photons)
+    return Scans(truth, scanner, y, 1 / log_variance(k), scanner.fbp(y, "hann"))
+
+
+def scan_mri(truth: Tensor, mask: Tensor, sigma: float, generator: torch.Generator) -> Scans:
+    r"""Scan real images with complex noise of variance :math:`\sigma^2` in k-space."""
+    scanner = MRI(mask.to(truth.device))
+    y = scanner.A(truth)
+    y = y + scanner.mask * mri.noise(y, sigma, generator)
+    weight = torch.full((len(y), 1, 1, 1), 2 / sigma**2, device=truth.device)
+    return Scans(truth, scanner, y, weight, scanner.A_adjoint(y))
+
+
+class Material(NamedTuple):
+    """What the scores of one body learn from.
+
+    Attributes:
+        scans: the training scans; only ``clean`` may look at their ``truth``.
+        images: noisy images made from them.
+        deviation: standard deviations of the measurements.
+        spectrum: variance of the noise of ``images`` at each frequency, measured on simulated noise.
+    """
+
+    scans: Scans
+    images: Tensor
+    deviation: Tensor
+    spectrum: Tensor
+
+    def probe(self, batch: Sequence[Tensor], generator: torch.Generator) -> Tensor:
+        """Draw noise like that of the images of a batch ``(images, deviation)``."""
+        y, deviation = self.scans.y, batch[1]
+        if isinstance(self.scans.physics, MRI):
+            noise = mri.noise(torch.zeros(len(deviation), *y.shape[1:], dtype=y.dtype), 1.0, generator)
+        else:
+            noise = torch.randn(deviation.shape, generator=generator)
+        return noisy_images(self.scans.physics, deviation * noise.to(y.device))
+
+
+def noisy_images(physics: CT | MRI, y: Tensor) -> Tensor:
+    """Turn measurements into the images that scores learn from: plain filtered back-projection, or the adjoint."""
+    return physics.fbp(y) if isinstance(physics, CT) else physics.A_adjoint(y)
+
+
+def chest_material(size: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Material:
+    """Scan the training slices of the chest at low dose."""
+    truth, pixel = chest_slices("train", size)
+    return material(scan_ct(truth.to(device), low_dose(size, pixel), PHOTONS, generator), generator)
+
+
+def brain_material(size: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Material:
+    """Scan the training slices of the brain fully, with noise."""
+    truth = brain_slices("train", size)[0].to(device)
+    return material(scan_mri(truth, torch.ones(size, size, dtype=torch.bool), NOISE, generator), generator)
+
+
+def material(scans: Scans, generator: torch.Generator) -> Material:
+    """Turn scans into noisy images and measure the spectrum of their noise."""
+    found = Material(scans, noisy_images(scans.physics, scans.y), scans.weight.rsqrt(), torch.zeros(1))
+    if isinstance(scans.physics, MRI):
+        found = found._replace(deviation=found.deviation * 2**0.5)  # of complex noise
+    noise = [found.probe((found.images, found.deviation), generator) for _ in range(2)]
+    return found._replace(spectrum=wavelet_sgm.noise_spectrum(torch.cat(noise)))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Sizes of the networks and lengths of the trainings on one profile.
+
+    Attributes:
+        size: pixels a side.
+        width: channels of the score network.
+        mults: see :class:`wavelab.networks.UNet`.
+        wavelet: channels of the wavelet network.
+        updates: of a score before any feedback.
+        rounds: of feedback.
+        more: updates of a score in every round; modes without feedback get as many in all.
+        denoise: updates of the wavelet network.
+        batch: images an update.
+    """
+
+    size: int = 128
+    width: int = 16
+    mults: tuple[int, ...] = (1, 2, 2)
+    wavelet: int = 16
+    updates: int = 2000
+    rounds: int = 2
+    more: int = 500
+    denoise: int = 1500
+    batch: int = 4
+
+    @property
+    def total(self) -> int:
+        """Updates of a score in all."""
+        return self.updates + self.rounds * self.more
+
+
+SETUPS = {
+    "smoke": Setup(32, 8, (1, 2), 4, 4, 1, 2, 4, 4),
+    "cpu": Setup(),
+    "gpu": Setup(256, 64, (1, 2, 2, 4), 32, 60_000, 3, 10_000, 30_000, 16),
+}
+
+
+class Student:
+    """The trained networks of one body, each loaded where it is shipped and trained where it is not.
+
+    Args:
+        run: the chapter's run.
+        prefix: of the checkpoints, such as ``"14-ct"``.
+        material: what there is to learn from.
+        data: ids of the registered data sets behind it.
+        setup: sizes; left out, those of the run's profile.
+    """
+
+    def __init__(self, run: Run, prefix: str, material: Material, data: Sequence[str], setup: Setup | None = None):
+        """Keep the arguments."""
+        self.run, self.prefix, self.material, self.data = run, prefix, material, list(data)
+        self.setup = setup or SETUPS[run.profile]
+
+    def score(self, mode: str, seed: int = 0) -> tuple[nn.Module, Manifest]:
+        """Return the score network of a mode.
+
+        ``denoised`` learns from ``W(y)``, ``wavelet`` goes on from there with rounds of feedback, ``hybrid`` from there
+        with relabelled images above the noise. The others are those of :mod:`wavelab.medical.wavelet_sgm`.
+
+        Raises:
+            UnknownName: there is no such mode.
+        """
+        if mode not in MODES:
+            raise UnknownName.among("mode", mode, MODES)
+        net = self._unet(seed)
+        if mode == "paper":
+            net = wavelet_sgm.FrontEnd(self._unet(seed).config, self._mwcnn(seed).config, seed=seed)
+        return self._learned(mode, net, seed, lambda net, folder: getattr(self, f"_fit_{mode}")(net, folder, seed))
+
+    def wavelet(self, seed: int = 0) -> tuple[nn.Module, Manifest]:
+        """Return the wavelet network, trained by Stein's estimate on noisy images alone."""
+        loss = wavelet_sgm.sure_loss(self.material.probe)
+        data = (self.material.images, self.material.deviation)
+        training = self._training(self.setup.denoise, seed)
+        return self._learned("W", self._mwcnn(seed), seed, lambda net, folder: train(net, loss, data, training, folder))
+
+    def _fit_clean(self, net, folder, seed):
+        return self._fit(net, self._denoising(), self.material.scans.truth, self.setup.total, seed, folder)
+
+    def _fit_noisy(self, net, folder, seed):
+        return self._fit(net, self._denoising(), self.material.images, self.setup.total, seed, folder)
+
+    def _fit_relabel(self, net, folder, seed):
+        loss = wavelet_sgm.relabel_loss(PROCESS, *LEVELS, self.material.spectrum)
+        return self._fit(net, loss, self.material.images, self.setup.total, seed, folder)
+
+    def _fit_denoised(self, net, folder, seed):
+        images = in_parts(self.wavelet(seed)[0], self.material.images)
+        return self._fit(net, self._denoising(), images, self.setup.updates, seed, folder)
+
+    def _fit_wavelet(self, net, folder, seed):
+        net.load_state_dict(self.score("denoised", seed)[0].state_dict())
+        histories = []
+        for k in range(self.setup.rounds):
+            images = reconstruct(net, self.material.scans)
+            histories.append(self._fit(net, self._denoising(), images, self.setup.more, seed, folder / f"round-{k}"))
+        return joined(histories)
+
+    def _fit_hybrid(self, net, folder, seed):
+        net.load_state_dict(self.score("wavelet", seed)[0].state_dict())
+        images = reconstruct(net, self.material.scans)
+        loss = wavelet_sgm.relabel_loss(PROCESS, *LEVELS, self.material.spectrum, clean=True, border=1.2)
+        return self._fit(net, loss, (self.material.images, images), self.setup.more, seed, folder)
+
+    def _fit_paper(self, net, folder, seed):
+        """Train as released: jointly on noisy images, then the front end on reconstructions, then jointly again."""
+        first = self._fit(net, self._denoising(), self.material.images, self.setup.updates, seed, folder / "joint")
+        net.active = False
+        images = reconstruct(net, self.material.scans)
+        net.active = True
+        pairs = (self.material.images, images)
+        back = self._fit(
+            net.wavelet, wavelet_sgm.feedback_loss, pairs, self.setup.more, seed, folder / "feedback", 2.5e-4
+        )
+        again = self._fit(net, self._denoising(), self.material.images, self.setup.more, seed, folder / "again")
+        return joined([first, back, again])
+
+    def _fit(self, net, loss, data, steps, seed, folder, rate=2e-3) -> History:
+        return train(net, loss, data, self._training(steps, seed, rate), folder)
+
+    def _training(self, steps: int, seed: int, rate: float = 1e-3) -> Training:
+        return Training(steps, self.setup.batch, rate, seed=seed, checkpoint_every=100)
+
+    def _denoising(self):
+        return wavelet_sgm.score_loss(PROCESS, *LEVELS)
+
+    def _unet(self, seed: int) -> nn.Module:
+        return networks.UNet(1, 1, width=self.setup.width, mults=self.setup.mults, padding="zeros", seed=seed)
+
+    def _mwcnn(self, seed: int) -> nn.Module:
+        return MWCNN(1, self.setup.wavelet, 2, seed=seed)
+
+    def _learned(self, name: str, net: nn.Module, seed: int, fit) -> tuple[nn.Module, Manifest]:
+        return load_or_train(
+            f"{self.prefix}-{name}-{seed}", net, fit, run=self.run, data=self.data,
+            config={**asdict(self.setup), "mults": list(self.setup.mults), "seed": seed, "mode": name},
+        )  # fmt: skip
+
+
+def reconstruct(
+    net: nn.Module,
+    scans: Scans,
+    *,
+    strength: float = 1.0,
+    top: float = 0.4,
+    end: float = LEVELS[0],
+    steps: int = 16,
+    inner: int = 6,
+    regulariser: Regulariser | None = None,
+    batch: int = 10,
+) -> Tensor:
+    r"""Reconstruct scans by :func:`wavelab.medical.reconstruct.plug_and_play`, noise levels in equal ratios.
+
+    Args:
+        net: predicts v, as all scores of the study.
+        scans: what was measured.
+        strength: :math:`\lambda`.
+        top: largest noise level.
+        end: smallest; for a relabelled score not below the noise of its images.
+        steps: how many.
+        inner: conjugate gradients in each.
+        regulariser: applied to the estimate before the data.
+        batch: images at once.
+    """
+    score, sigmas, done = score_function(net, PROCESS, prediction="v"), np.geomspace(end, top, steps), []
+    for first in range(0, len(scans.truth), batch):
+        part = scans.part(slice(first, first + batch))
+        weight = float(part.weight.mean()) if isinstance(part.physics, MRI) else part.weight
+        consistent = consistency(part.physics, part.y, weight, inner)
+        done.append(
+            plug_and_play(score, PROCESS, sigmas, consistent, part.start, strength=strength, regulariser=regulariser)
+        )
+    return torch.cat(done)
+
+
+@torch.no_grad()
+def in_parts(net: nn.Module, x: Tensor, batch: int = 10) -> Tensor:
+    """Apply a network to many images."""
+    return torch.cat([net(part) for part in x.split(batch)])
+
+
+def joined(histories: Sequence[History]) -> History:
+    """Put the histories of several stages one behind the other."""
+    steps, losses, done = [], [], 0
+    for one in histories:
+        steps += [done + k for k in one.steps]
+        losses += one.losses
+        done = steps[-1] if steps else done
+    return History(steps, losses, sum(h.seconds for h in histories), sum(h.cpu_seconds for h in histories))
