@@ -1,5 +1,6 @@
 """The study of Part 4: simulated scans, noise that is what it claims to be, and every mode trained in a few steps."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,11 +11,12 @@ from wavelab import checkpoints, runtime
 from wavelab.diffusion import VE
 from wavelab.errors import UnknownName
 from wavelab.medical import mri, study
+from wavelab.medical import scans as scans_
 from wavelab.medical.ct import low_dose, sparse_view
 from wavelab.medical.phantoms import thorax
 
 SIZE, PIXEL = 32, 360 / 32
-SMALL = study.Setup(SIZE, 8, (1, 2), 4, 3, 1, 2, 3, 2)
+SMALL = study.Setup(SIZE, 8, (1, 2), 4, updates=3, rounds=1, more=2, denoise=3, batch=2)
 
 
 def _generator(seed=0):
@@ -27,12 +29,12 @@ def _truth(count=4):
 
 @pytest.fixture
 def chest():
-    return study.material(study.scan_ct(_truth(), low_dose(SIZE, PIXEL), 5e4, _generator()), _generator(1))
+    return study.material(scans_.scan_ct(_truth(), low_dose(SIZE, PIXEL), 5e4, _generator()), _generator(1))
 
 
 @pytest.fixture
 def brain():
-    scans = study.scan_mri(_truth() / 2, torch.ones(SIZE, SIZE, dtype=torch.bool), 0.1, _generator())
+    scans = scans_.scan_mri(_truth() / 2, torch.ones(SIZE, SIZE, dtype=torch.bool), 0.1, _generator())
     return study.material(scans, _generator(1))
 
 
@@ -46,7 +48,7 @@ def student(tmp_path, monkeypatch, chest):
 
 
 def test_a_part_of_scans_is_scans_of_a_part():
-    scans = study.scan_ct(_truth(), sparse_view(SIZE, PIXEL, 12, 36), 5e4, _generator())
+    scans = scans_.scan_ct(_truth(), sparse_view(SIZE, PIXEL, 12, 36), 5e4, _generator())
     part = scans.part(slice(1, 3))
     assert part.physics is scans.physics
     for whole, some in zip(scans, part, strict=True):
@@ -58,7 +60,7 @@ def test_a_part_of_scans_is_scans_of_a_part():
 def test_probes_have_the_covariance_of_the_noise(body, request):
     """Their mean square is that of the noise; its spectrum sums to it."""
     material = request.getfixturevalue(body)
-    clean = study.noisy_images(material.scans.physics, material.scans.physics.A(material.scans.truth))
+    clean = scans_.noisy_images(material.scans.physics, material.scans.physics.A(material.scans.truth))
     noise = (material.images - clean).square().mean()
     probes = [material.probe((material.images, material.deviation), _generator(k)) for k in range(8)]
     assert torch.cat(probes).square().mean() == pytest.approx(float(noise), rel=0.15)
@@ -108,10 +110,24 @@ class _Exact(torch.nn.Module):
 def test_reconstruction_of_mri_with_an_exact_score_is_the_posterior_mean():
     """A network that predicts v = 0 has the denoiser x / (1 + σ²) of white Gaussian images of variance 1."""
     x = torch.randn(40, 1, SIZE, SIZE, generator=_generator(3))
-    scans = study.scan_mri(x, mri.mask("gaussian", (SIZE, SIZE), 2, np.random.default_rng(0)), 0.5, _generator(4))
-    found = study.reconstruct(_Exact(), scans, steps=80, top=2.0, end=0.03, batch=25)
+    scans = scans_.scan_mri(x, mri.mask("gaussian", (SIZE, SIZE), 2, np.random.default_rng(0)), 0.5, _generator(4))
+    found = scans_.reconstruct(_Exact(), scans, steps=80, top=2.0, end=0.03, batch=25)
     mean = scans.physics.prox(scans.y, torch.zeros_like(x), 0.5**2 / 2)
     assert (found - mean).norm() < 0.05 * mean.norm()
+
+
+def test_samples_of_mri_with_an_exact_score_have_twice_the_error_of_the_mean():
+    x = torch.randn(40, 1, SIZE, SIZE, generator=_generator(3))
+    scans = scans_.scan_mri(x, mri.mask("gaussian", (SIZE, SIZE), 2, np.random.default_rng(0)), 0.5, _generator(4))
+    scans = scans._replace(start=torch.zeros_like(x))
+    found = scans_.sample(_Exact(), scans, _generator(5), steps=100, top=3.0, end=0.03, batch=25)
+    mean = scans.physics.prox(scans.y, torch.zeros_like(x), 0.5**2 / 2)
+    assert (found - x).square().mean() == pytest.approx(float(2 * (mean - x).square().mean()), rel=0.15)
+
+
+def test_point_estimates_can_be_fed_back_instead(student):
+    student.setup = dataclasses.replace(SMALL, feedback="point")
+    assert student.score("wavelet")[1].config["feedback"] == "point"
 
 
 def test_histories_are_joined_one_behind_the_other():
@@ -121,5 +137,5 @@ def test_histories_are_joined_one_behind_the_other():
 
 
 def test_the_process_covers_the_levels():
-    assert isinstance(study.PROCESS, VE)
-    assert study.PROCESS.sigma(0.0) <= study.LEVELS[0] < study.LEVELS[1] <= study.PROCESS.sigma(1.0)
+    assert isinstance(scans_.PROCESS, VE)
+    assert scans_.PROCESS.sigma(0.0) <= scans_.LEVELS[0] < scans_.LEVELS[1] <= scans_.PROCESS.sigma(1.0)

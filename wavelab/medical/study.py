@@ -1,8 +1,7 @@
-r"""The study of Part 4: what is scanned, what each score learns from, how it is trained and how it reconstructs.
+"""The study of Part 4: what each score learns from, and how it is trained.
 
 Chapters "Learning from noisy data" to "MRI" share it. There is one set of training scans a body, and every mode learns
-from the same noisy images but ``clean``, which sees the truth. Images are in units of water (chest) or from 0 to 1
-(brain).
+from the same noisy images but ``clean``, which sees the truth.
 """
 
 from __future__ import annotations
@@ -11,71 +10,25 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from wavelab import networks
 from wavelab.checkpoints import load_or_train
-from wavelab.data.volumes import MU_WATER
-from wavelab.diffusion import VE, score_function
 from wavelab.errors import UnknownName
 from wavelab.manifest import Manifest
 from wavelab.medical import mri, wavelet_sgm
-from wavelab.medical.ct import CT, counts, log_transform, log_variance, low_dose
-from wavelab.medical.geometry import Fan, Parallel
+from wavelab.medical.ct import low_dose
 from wavelab.medical.mri import MRI
 from wavelab.medical.mwcnn import MWCNN
-from wavelab.medical.reconstruct import consistency, plug_and_play
-from wavelab.medical.regularise import Regulariser
+from wavelab.medical.scans import LEVELS, PROCESS, Scans, noisy_images, reconstruct, sample, scan_ct, scan_mri
 from wavelab.medical.slices import brain_slices, chest_slices
 from wavelab.runtime import Run
 from wavelab.training import History, Training, train
 
-PROCESS = VE(sigma_min=0.005, sigma_max=3.0)
-LEVELS = (0.01, 1.0)  # of noise, between which scores are trained
 PHOTONS = 5e3  # a bin of the low-dose scans counts without a patient
 NOISE = 0.1  # of k-space, for a brain whose brightest tissue is 1
 MODES = ("clean", "noisy", "relabel", "denoised", "wavelet", "hybrid", "paper")
-
-
-class Scans(NamedTuple):
-    """Images and what a scanner measured of them.
-
-    Attributes:
-        truth: ``(images, 1, height, width)``.
-        physics: the scanner.
-        y: its measurements.
-        weight: the inverse of their variances.
-        start: the simplest reconstruction: filtered back-projection with a Hann window, or zero-filling.
-    """
-
-    truth: Tensor
-    physics: CT | MRI
-    y: Tensor
-    weight: Tensor
-    start: Tensor
-
-    def part(self, chosen: slice) -> Scans:
-        """Return some of the images."""
-        return Scans(self.truth[chosen], self.physics, *(t[chosen] for t in (self.y, self.weight, self.start)))
-
-
-def scan_ct(truth: Tensor, beam: Fan | Parallel, photons: float, generator: torch.Generator) -> Scans:
-    """Scan images in units of water with Poisson noise; see :func:`wavelab.medical.ct.counts` for the errors."""
-    scanner = CT(beam, unit=MU_WATER, device=truth.device)
-    k = counts(truth, scanner, photons, generator)
-    y = log_transform(k, photons)
-    return Scans(truth, scanner, y, 1 / log_variance(k), scanner.fbp(y, "hann"))
-
-
-def scan_mri(truth: Tensor, mask: Tensor, sigma: float, generator: torch.Generator) -> Scans:
-    r"""Scan real images with complex noise of variance :math:`\sigma^2` in k-space."""
-    scanner = MRI(mask.to(truth.device))
-    y = scanner.A(truth)
-    y = y + scanner.mask * mri.noise(y, sigma, generator)
-    weight = torch.full((len(y), 1, 1, 1), 2 / sigma**2, device=truth.device)
-    return Scans(truth, scanner, y, weight, scanner.A_adjoint(y))
 
 
 class Material(NamedTuple):
@@ -101,11 +54,6 @@ class Material(NamedTuple):
         else:
             noise = torch.randn(deviation.shape, generator=generator)
         return noisy_images(self.scans.physics, deviation * noise.to(y.device))
-
-
-def noisy_images(physics: CT | MRI, y: Tensor) -> Tensor:
-    """Turn measurements into the images that scores learn from: plain filtered back-projection, or the adjoint."""
-    return physics.fbp(y) if isinstance(physics, CT) else physics.A_adjoint(y)
 
 
 def chest_material(size: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Material:
@@ -141,6 +89,7 @@ class Setup:
         updates: of a score before any feedback.
         rounds: of feedback.
         more: updates of a score in every round; modes without feedback get as many in all.
+        feedback: what goes back, ``"samples"`` of the posterior or ``"point"`` estimates as in the paper.
         denoise: updates of the wavelet network.
         batch: images an update.
     """
@@ -150,8 +99,9 @@ class Setup:
     mults: tuple[int, ...] = (1, 2, 2)
     wavelet: int = 16
     updates: int = 2000
-    rounds: int = 2
-    more: int = 500
+    rounds: int = 5
+    more: int = 400
+    feedback: str = "samples"
     denoise: int = 1500
     batch: int = 4
 
@@ -162,9 +112,9 @@ class Setup:
 
 
 SETUPS = {
-    "smoke": Setup(32, 8, (1, 2), 4, 4, 1, 2, 4, 4),
+    "smoke": Setup(32, 8, (1, 2), 4, updates=4, rounds=1, more=2, denoise=4),
     "cpu": Setup(),
-    "gpu": Setup(256, 64, (1, 2, 2, 4), 32, 60_000, 3, 10_000, 30_000, 16),
+    "gpu": Setup(256, 64, (1, 2, 2, 4), 32, updates=60_000, rounds=5, more=10_000, denoise=30_000, batch=16),
 }
 
 
@@ -225,15 +175,21 @@ class Student:
         net.load_state_dict(self.score("denoised", seed)[0].state_dict())
         histories = []
         for k in range(self.setup.rounds):
-            images = reconstruct(net, self.material.scans)
-            histories.append(self._fit(net, self._denoising(), images, self.setup.more, seed, folder / f"round-{k}"))
+            images = self._fed_back(net, 100 * seed + k)
+            part = folder / f"round-{k}"
+            histories.append(self._fit(net, self._denoising(), images, self.setup.more, seed, part, 1e-3))
         return joined(histories)
+
+    def _fed_back(self, net, seed):
+        if self.setup.feedback == "point":
+            return reconstruct(net, self.material.scans)
+        return sample(net, self.material.scans, self.run.generator(seed))
 
     def _fit_hybrid(self, net, folder, seed):
         net.load_state_dict(self.score("wavelet", seed)[0].state_dict())
-        images = reconstruct(net, self.material.scans)
+        images = self._fed_back(net, 100 * seed + self.setup.rounds)
         loss = wavelet_sgm.relabel_loss(PROCESS, *LEVELS, self.material.spectrum, clean=True, border=1.2)
-        return self._fit(net, loss, (self.material.images, images), self.setup.more, seed, folder)
+        return self._fit(net, loss, (self.material.images, images), self.setup.more, seed, folder, 1e-3)
 
     def _fit_paper(self, net, folder, seed):
         """Train as released: jointly on noisy images, then the front end on reconstructions, then jointly again."""
@@ -268,42 +224,6 @@ class Student:
             f"{self.prefix}-{name}-{seed}", net, fit, run=self.run, data=self.data,
             config={**asdict(self.setup), "mults": list(self.setup.mults), "seed": seed, "mode": name},
         )  # fmt: skip
-
-
-def reconstruct(
-    net: nn.Module,
-    scans: Scans,
-    *,
-    strength: float = 1.0,
-    top: float = 0.4,
-    end: float = LEVELS[0],
-    steps: int = 16,
-    inner: int = 6,
-    regulariser: Regulariser | None = None,
-    batch: int = 10,
-) -> Tensor:
-    r"""Reconstruct scans by :func:`wavelab.medical.reconstruct.plug_and_play`, noise levels in equal ratios.
-
-    Args:
-        net: predicts v, as all scores of the study.
-        scans: what was measured.
-        strength: :math:`\lambda`.
-        top: largest noise level.
-        end: smallest; for a relabelled score not below the noise of its images.
-        steps: how many.
-        inner: conjugate gradients in each.
-        regulariser: applied to the estimate before the data.
-        batch: images at once.
-    """
-    score, sigmas, done = score_function(net, PROCESS, prediction="v"), np.geomspace(end, top, steps), []
-    for first in range(0, len(scans.truth), batch):
-        part = scans.part(slice(first, first + batch))
-        weight = float(part.weight.mean()) if isinstance(part.physics, MRI) else part.weight
-        consistent = consistency(part.physics, part.y, weight, inner)
-        done.append(
-            plug_and_play(score, PROCESS, sigmas, consistent, part.start, strength=strength, regulariser=regulariser)
-        )
-    return torch.cat(done)
 
 
 @torch.no_grad()
