@@ -86,7 +86,7 @@ def test_every_mode_trains_and_loads_again(mode, student):
 
 def test_only_the_clean_mode_sees_the_truth(student):
     """With the truth replaced by rubbish every other mode trains to the same weights."""
-    learnt = {mode: student.score(mode)[0].state_dict() for mode in ("noisy", "relabel", "wavelet", "hybrid", "paper")}
+    learnt = {mode: student.score(mode)[0].state_dict() for mode in ("noisy", "relabel", "feedback", "hybrid", "paper")}
     scans = student.material.scans
     student.material = student.material._replace(scans=scans._replace(truth=torch.full_like(scans.truth, math.nan)))
     student.prefix = "14-blind"

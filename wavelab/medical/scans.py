@@ -74,10 +74,10 @@ def reconstruct(
     scans: Scans,
     *,
     strength: float = 1.0,
-    top: float = 0.4,
+    top: float = 0.3,
     end: float = LEVELS[0],
     steps: int = 16,
-    inner: int = 6,
+    inner: int = 10,
     regulariser: Regulariser | None = None,
     batch: int = 10,
 ) -> Tensor:
