@@ -78,7 +78,9 @@ def test_every_mode_trains_and_loads_again(mode, student):
     assert manifest.origin == "trained" and not net.training
     expected = {"denoised": 3, "wavelet": 2, "hybrid": 2, "paper": 7}.get(mode, 5)
     assert manifest.steps == expected
-    again, manifest = student.score(mode)
+    assert student.score(mode)[0] is net
+    later = study.Student(student.run, "14-ct", student.material, ["chest-ct"], SMALL)
+    again, manifest = later.score(mode)
     assert manifest.origin == "finished"
     for name, weight in net.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], weight, rtol=0, atol=0)

@@ -134,6 +134,7 @@ class Student:
         """Keep the arguments."""
         self.run, self.prefix, self.material, self.data = run, prefix, material, list(data)
         self.setup = setup or SETUPS[run.profile]
+        self._known: dict[str, tuple[nn.Module, Manifest]] = {}
 
     def score(self, mode: str, seed: int = 0) -> tuple[nn.Module, Manifest]:
         """Return the score network of a mode.
@@ -228,10 +229,11 @@ class Student:
         return MWCNN(1, self.setup.wavelet, 2, seed=seed)
 
     def _learned(self, name: str, net: nn.Module, seed: int, fit) -> tuple[nn.Module, Manifest]:
-        return load_or_train(
-            f"{self.prefix}-{name}-{seed}", net, fit, run=self.run, data=self.data,
-            config={**asdict(self.setup), "mults": list(self.setup.mults), "seed": seed, "mode": name},
-        )  # fmt: skip
+        full = f"{self.prefix}-{name}-{seed}"
+        config = {**asdict(self.setup), "mults": list(self.setup.mults), "seed": seed, "mode": name}
+        if full not in self._known:
+            self._known[full] = load_or_train(full, net, fit, run=self.run, data=self.data, config=config)
+        return self._known[full]
 
 
 @torch.no_grad()
