@@ -28,6 +28,7 @@ from wavelab.training import History, Training, train
 
 PHOTONS = 5e3  # a bin of the low-dose scans counts without a patient
 NOISE = 0.1  # of k-space, for a brain whose brightest tissue is 1
+TRUST = 2.0  # strength of the prior in samples that are fed back; with it their spread is their error
 NOISY_STRENGTH = 4.0  # of a score that has learnt the noise; the best on validation scans of the chest
 MODES = ("clean", "noisy", "relabel", "feedback", "denoised", "wavelet", "hybrid", "paper")
 
@@ -39,7 +40,8 @@ class Material(NamedTuple):
         scans: the training scans; only ``clean`` may look at their ``truth``.
         images: noisy images made from them.
         deviation: standard deviations of the measurements.
-        spectrum: variance of the noise of ``images`` at each frequency, measured on simulated noise.
+        spectrum: variance of the noise of ``images`` at each frequency, measured on simulated noise; one number where
+            the noise is white.
     """
 
     scans: Scans
@@ -74,8 +76,10 @@ def material(scans: Scans, generator: torch.Generator) -> Material:
     found = Material(scans, noisy_images(scans.physics, scans.y), scans.weight.rsqrt(), torch.zeros(1))
     if isinstance(scans.physics, MRI):
         found = found._replace(deviation=found.deviation * 2**0.5)  # of complex noise
-    noise = [found.probe((found.images, found.deviation), generator) for _ in range(2)]
-    return found._replace(spectrum=wavelet_sgm.noise_spectrum(torch.cat(noise)))
+    noise = [found.probe((found.images, found.deviation), generator) for _ in range(8)]
+    spectrum = wavelet_sgm.noise_spectrum(torch.cat(noise))
+    white = isinstance(scans.physics, MRI) and bool(scans.physics.mask.all())
+    return found._replace(spectrum=spectrum.mean() if white else spectrum)
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ class Student:
     def _fed_back(self, net, seed):
         if self.setup.feedback == "point":
             return reconstruct(net, self.material.scans)
-        return sample(net, self.material.scans, self.run.generator(seed))
+        return sample(net, self.material.scans, self.run.generator(seed), strength=TRUST)
 
     def _fit_hybrid(self, net, folder, seed):
         net.load_state_dict(self.score("wavelet", seed)[0].state_dict())
@@ -231,6 +235,8 @@ class Student:
     def _learned(self, name: str, net: nn.Module, seed: int, fit) -> tuple[nn.Module, Manifest]:
         full = f"{self.prefix}-{name}-{seed}"
         config = {**asdict(self.setup), "mults": list(self.setup.mults), "seed": seed, "mode": name}
+        if name in ("feedback", "wavelet", "hybrid"):
+            config["trust"] = TRUST
         if full not in self._known:
             self._known[full] = load_or_train(full, net, fit, run=self.run, data=self.data, config=config)
         return self._known[full]
