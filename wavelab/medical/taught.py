@@ -38,7 +38,7 @@ def network(kind: str, scans: Scans, width: int, seed: int = 0) -> Network:
     if kind == "red-cnn":
         return REDCNN(1, width, seed=seed)
     if kind == "cascade":
-        return DataConsistencyCascade(width, seed=seed)
+        return DataConsistencyCascade(width, weight=1.0, seed=seed)  # noisy data must not be kept exactly
     if kind == "primal-dual":
         if not isinstance(scans.physics, CT):
             return PrimalDual(width, data_channels=2, seed=seed)
