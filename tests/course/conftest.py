@@ -74,11 +74,11 @@ class Project:
         source.write_text(CHAPTER.format(title=title, last=last))
         return source
 
-    def started(self, *arguments):
+    def started(self, *arguments, python=("-m", "wavelab.course")):
         environment = {**os.environ, "PYTHONPATH": str(self.root), "WAVELAB_DEVICE": "cpu"}
         environment.pop("PROFILE", None)
         return subprocess.Popen(
-            [sys.executable, "-m", "wavelab.course", *arguments],
+            [sys.executable, *python, *arguments],
             cwd=self.root,
             env=environment,
             stdout=subprocess.PIPE,

@@ -64,6 +64,32 @@ def test_an_interrupted_run_goes_on_where_it_was(project):
     assert again.stdout.count("unchanged since its last run") == 1
 
 
+DROPPED_INTERRUPT = """
+import os, signal, time
+from wavelab.course import __main__, execution
+
+start = execution._Client.start_new_kernel
+
+def dropped(self, **options):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    except KeyboardInterrupt:
+        pass
+    start(self, **options)
+
+execution._Client.start_new_kernel = dropped
+raise SystemExit(__main__.main(["run"]))
+"""
+
+
+def test_an_interrupt_that_a_library_drops_is_not_lost(project):
+    with project.started(python=["-c", DROPPED_INTERRUPT]) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "01-first  " not in out
+
+
 def test_names_that_do_not_exist_are_refused_with_a_suggestion(project):
     for arguments, suggestion in (
         (("run", "-p", "sead=1"), "'seed'"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -83,7 +85,8 @@ def execute(
     watch = _Watch(on_cell)
     before = time.monotonic()
     try:
-        with _environment(WAVELAB_RUN_DIR=str(run_dir), OMP_WAIT_POLICY=os.environ.get("OMP_WAIT_POLICY", "passive")):
+        policy = os.environ.get("OMP_WAIT_POLICY", "passive")
+        with _environment(WAVELAB_RUN_DIR=str(run_dir), OMP_WAIT_POLICY=policy), watch.interrupts():
             papermill.execute_notebook(
                 given, running, dict(values), engine_name="wavelab", progress_bar=False, watch=watch, run_dir=run_dir
             )
@@ -101,7 +104,24 @@ class _Watch:
     """Follows the cells of a run and keeps the largest memory that the kernel reached."""
 
     def __init__(self, on_cell: Callable[[int], None]):
-        self.on_cell, self.peak_mib = on_cell, 0.0
+        self.on_cell, self.peak_mib, self.interrupted = on_cell, 0.0, False
+
+    @contextmanager
+    def interrupts(self) -> Iterator[None]:
+        """Remember an interrupt: raised within a finaliser, Python would drop it, and the next cell would run."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(number: int, frame: Any) -> None:
+            self.interrupted = True
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before or signal.default_int_handler)
 
     def cell_done(self, index: int, pid: int | None) -> None:
         self.on_cell(index)
@@ -113,6 +133,8 @@ class _Client(PapermillNotebookClient):
     watch: _Watch
 
     def execute_cell(self, cell: nbformat.NotebookNode, cell_index: int, **options: Any) -> nbformat.NotebookNode:
+        if self.watch.interrupted:
+            raise KeyboardInterrupt
         try:
             return super().execute_cell(cell, cell_index, **options)
         finally:
