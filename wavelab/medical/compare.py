@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from wavelab import diffusion, metrics
+from wavelab.diffusion.times import normal
 from wavelab.medical import classical, reconstruct
 from wavelab.medical.ct import CT
-from wavelab.medical.mri import MRI
 from wavelab.medical.prior import deep_image_prior
 from wavelab.medical.regularise import Regulariser
-from wavelab.medical.scans import LEVELS, PROCESS, Scans
+from wavelab.medical.scans import LEVELS, PROCESS, Scans, consistent_with
 
 Method = Callable[..., Tensor]
 
@@ -45,9 +45,7 @@ def wavelet_l1(scans: Scans, weight: float, steps: int, high: float, wavelet: st
 
 
 def _fista(scans: Scans, prox: classical.Prox, steps: int) -> Tensor:
-    norms = [classical.norm(scans.physics, scans.truth.shape[-2:], w[None]) for w in scans.weight]
-    options = {"weights": scans.weight, "step_size": 0.95 / max(norms)}
-    return classical.fista(scans.physics, scans.y, prox, steps, scans.start.clamp_min(0.0), **options)
+    return classical.fista(scans.physics, scans.y, prox, steps, scans.start.clamp_min(0.0), weights=scans.weight)
 
 
 def image_prior(scans: Scans, high: float, seed: int = 0, oracle: bool = False, **setting: Any) -> Tensor:
@@ -88,10 +86,9 @@ def predictor_corrector(
         :func:`wavelab.medical.reconstruct.guidance`.
     """
     score = diffusion.score_function(net, PROCESS, prediction="v")
-    weight = float(scans.weight.mean()) if isinstance(scans.physics, MRI) else scans.weight
-    guide = reconstruct.guidance(PROCESS, reconstruct.consistency(scans.physics, scans.y, weight, inner), strength)
+    guide = reconstruct.guidance(PROCESS, consistent_with(scans, inner), strength)
     times = reconstruct.levels(PROCESS, np.geomspace(LEVELS[0], top, steps))
-    start = scans.start + top * torch.randn(scans.start.shape, generator=generator).to(scans.start)
+    start = scans.start + top * normal(scans.start, generator)
     return diffusion.predictor_corrector(score, PROCESS, times, start, generator=generator, snr=snr, guidance=guide)
 
 

@@ -19,12 +19,11 @@ from wavelab.medical import compare, taught
 from wavelab.medical.ct import CT
 from wavelab.medical.regularise import wavelet_tv
 from wavelab.medical.scans import Scans, reconstruct
-from wavelab.medical.study import Student
+from wavelab.medical.study import MODES, Student
 from wavelab.metrics import Interval
 from wavelab.runtime import Run
 
 STRENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
-SCORES = ("clean", "noisy", "relabel", "feedback", "denoised", "wavelet", "hybrid", "paper")
 
 
 class Entry(NamedTuple):
@@ -148,7 +147,7 @@ def _plain(method: compare.Method) -> Callable[..., Tensor]:
     return lambda scans, seed, **setting: method(scans, **setting)
 
 
-def score_entries(student: Student, seeds: int, modes: Sequence[str] = SCORES) -> dict[str, Entry]:
+def score_entries(student: Student, seeds: int, modes: Sequence[str] = MODES) -> dict[str, Entry]:
     """Return plug-and-play reconstruction with the scores of a student; a relabelled one stops above its noise."""
     edge = 1.05 * float(student.material.spectrum.max()) ** 0.5
 

@@ -97,7 +97,7 @@ def reconstruct(
     score, sigmas, done = score_function(net, PROCESS, prediction="v"), np.geomspace(end, top, steps), []
     for first in range(0, len(scans.truth), batch):
         part = scans.part(slice(first, first + batch))
-        consistent, options = _consistency(part, inner), {"strength": strength, "regulariser": regulariser}
+        consistent, options = consistent_with(part, inner), {"strength": strength, "regulariser": regulariser}
         done.append(plug_and_play(score, PROCESS, sigmas, consistent, part.start, **options))
     return torch.cat(done)
 
@@ -122,13 +122,14 @@ def sample(
     )
     for first in range(0, len(scans.truth), batch):
         part = scans.part(slice(first, first + batch))
-        guide = guidance(PROCESS, _consistency(part, inner), strength)
+        guide = guidance(PROCESS, consistent_with(part, inner), strength)
         start = part.start + top * normal(part.start, generator)
         with torch.no_grad():
             done.append(ancestral(score, PROCESS, times, start, guidance=guide, generator=generator))
     return torch.cat(done)
 
 
-def _consistency(scans: Scans, inner: int) -> Consistency:
+def consistent_with(scans: Scans, inner: int) -> Consistency:
+    """Return the data-consistency step of scans, with ``inner`` conjugate gradients for CT."""
     weight = float(scans.weight.mean()) if isinstance(scans.physics, MRI) else scans.weight
     return consistency(scans.physics, scans.y, weight, inner)

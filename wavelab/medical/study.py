@@ -53,9 +53,11 @@ class Material(NamedTuple):
         """Draw noise like that of the images of a batch ``(images, deviation)``."""
         y, deviation = self.scans.y, batch[1]
         if isinstance(self.scans.physics, MRI):
-            noise = mri.noise(torch.zeros(len(deviation), *y.shape[1:], dtype=y.dtype), 1.0, generator)
+            noise = mri.noise(
+                torch.zeros(len(deviation), *y.shape[1:], dtype=y.dtype, device=generator.device), 1.0, generator
+            )
         else:
-            noise = torch.randn(deviation.shape, generator=generator)
+            noise = torch.randn(deviation.shape, generator=generator, device=generator.device)
         return noisy_images(self.scans.physics, deviation * noise.to(y.device))
 
 
@@ -93,7 +95,8 @@ class Setup:
         wavelet: channels of the wavelet network.
         updates: of a score before any feedback.
         rounds: of feedback.
-        more: updates of a score in every round; modes without feedback get as many in all.
+        more: updates of a score in every round; modes without feedback get as many in all, but ``denoised``,
+            from which ``wavelet`` starts.
         feedback: what goes back, ``"samples"`` of the posterior or ``"point"`` estimates as in the paper.
         denoise: updates of the wavelet network.
         batch: images an update.
