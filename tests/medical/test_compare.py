@@ -76,18 +76,25 @@ class _White(torch.nn.Module):
 
 
 def test_stochastic_methods_follow_their_generator(low):
-    for method in (compare.predictor_corrector, compare.as_released):
-        options = {"steps": 4} if method is compare.predictor_corrector else {"steps_per_level": 1}
+    for method, options in (
+        (compare.predictor_corrector, {"steps": 4}),
+        (compare.annealed_langevin, {"steps": 3, "steps_per_level": 1}),
+        (compare.as_released, {"steps_per_level": 1}),
+    ):
         one, same, other = (method(_White(), low, _generator(k), **options) for k in (1, 1, 2))
         torch.testing.assert_close(one, same, rtol=0, atol=0)
         assert one.shape == low.truth.shape and not torch.equal(one, other)
 
 
-def test_predictor_corrector_reconstructs_white_images():
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [(compare.predictor_corrector, {"steps": 60}), (compare.annealed_langevin, {"steps_per_level": 20, "steps": 20})],
+)
+def test_samplers_with_an_exact_score_draw_white_images(method, options):
     x = torch.randn(30, 1, SIZE, SIZE, generator=_generator(3))
     mask = mri.mask("gaussian", (SIZE, SIZE), 2, np.random.default_rng(0))
     scans = scan_mri(x, mask, 0.5, _generator(4))._replace(start=torch.zeros_like(x))
-    found = compare.predictor_corrector(_White(), scans, _generator(5), steps=60, top=2.5)
+    found = method(_White(), scans, _generator(5), top=2.5, **options)
     mean = scans.physics.prox(scans.y, torch.zeros_like(x), 0.5**2 / 2)
     least = (mean - x).square().mean()
     assert 1.5 * least < (found - x).square().mean() < 2.5 * least  # a sample has twice the error of the mean

@@ -90,6 +90,7 @@ def test_scores_and_supervised_networks_take_part(make, run, scans):
     student = study.Student(run, "14-ct", material, ["chest-ct"], setup)
     entries = contest.score_entries(student, 2, ("noisy", "relabel"))
     assert entries["relabel"].grid[0]["end"] > float(material.spectrum.max()) ** 0.5
+    entries |= contest.sampler_entries(student)
     entries["with wavelets"] = contest.regularised_entry(student, "noisy", 1.0, 1)
     entries["RED-CNN"] = contest.taught_entry(
         "red-cnn", *taught.teach(run, "15-red-cnn", "red-cnn", scans, ["chest-ct"])
@@ -106,3 +107,5 @@ def test_recovered_fraction():
     value, low, high = contest.recovered(ours, [worse, best], clean, rng)
     assert value == pytest.approx(0.75, abs=0.05)
     assert 0.65 < low < value < high < 0.85
+    one_seed = contest.recovered(ours[:1], [worse, best], clean, rng)
+    assert one_seed.value == pytest.approx(0.75, abs=0.05)

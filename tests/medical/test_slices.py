@@ -8,7 +8,7 @@ import torch
 
 from wavelab.data.volumes import chest_ct
 from wavelab.errors import InvalidInput, UnknownName
-from wavelab.medical.slices import PARTS, brain_slices, chest_slices
+from wavelab.medical.slices import PARTS, brain_slices, chest_slices, posed
 
 
 def test_chest_is_in_units_of_water():
@@ -38,6 +38,29 @@ def test_brain_is_upright_and_whole(plane):
     assert (frame > 0.1).float().mean() < 0.01  # and nowhere cut off
 
 
+def test_poses_are_of_the_same_slices_and_all_differ():
+    x = brain_slices("train", 128)[0][[20, 40]]
+    found = posed(x, 3, np.random.default_rng(0), 64)
+    assert found.shape == (6, 1, 64, 64) and found.min() >= 0 and found.max() <= 1
+    torch.testing.assert_close(found, posed(x, 3, np.random.default_rng(0), 64), rtol=0, atol=0)
+    assert torch.pdist(found.flatten(1)).min() > 3
+    head = (found > 0.05).float().mean((1, 2, 3)).reshape(2, 3)
+    whole = (x > 0.05).float().mean((1, 2, 3))[:, None]
+    assert ((head / whole).log().abs() < 0.4).all()  # exp(0.3), and what edges take
+
+
+def test_a_pose_moves_the_head_where_it_says():
+    """With the generator's numbers at the middle of their ranges nothing moves."""
+
+    class Middle:
+        def uniform(self, low, high, size):
+            return np.full(size, (low + high) / 2)
+
+    x = brain_slices("train", 128)[0][30:31]
+    still = posed(x, 1, Middle(), 64)
+    torch.testing.assert_close(still, torch.nn.functional.avg_pool2d(x, 2), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("load", [chest_slices, brain_slices])
 def test_no_slice_is_near_one_of_another_part(load):
     parts = {part: load(part, 64)[0].flatten(1) for part in PARTS}
@@ -55,6 +78,7 @@ def test_no_slice_is_near_one_of_another_part(load):
         (lambda: brain_slices("tests"), UnknownName, "test"),
         (lambda: brain_slices("test", 200), InvalidInput, "1 to 192"),
         (lambda: brain_slices("test", plane="frontal"), UnknownName, "coronal"),
+        (lambda: posed(torch.rand(2, 1, 8, 8), 0, np.random.default_rng(0), 8), InvalidInput, "copies is 0"),
     ],
 )
 def test_bad_input_is_named(call, kind, words):

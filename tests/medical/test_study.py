@@ -76,7 +76,7 @@ def test_noise_of_a_whole_mri_scan_is_white_with_half_the_variance(brain):
 def test_every_mode_trains_and_loads_again(mode, student):
     net, manifest = student.score(mode)
     assert manifest.origin == "trained" and not net.training
-    expected = {"denoised": 3, "wavelet": 2, "hybrid": 2, "paper": 7}.get(mode, 5)
+    expected = {"denoised": 2, "wavelet": 2, "hybrid": 2, "paper": 7}.get(mode, 5)
     assert manifest.steps == expected
     assert student.score(mode)[0] is net
     later = study.Student(student.run, "14-ct", student.material, ["chest-ct"], SMALL)

@@ -85,11 +85,37 @@ def predictor_corrector(
         Song et al. (2021), Score-based generative modeling through stochastic differential equations; guided as in
         :func:`wavelab.medical.reconstruct.guidance`.
     """
-    score = diffusion.score_function(net, PROCESS, prediction="v")
-    guide = reconstruct.guidance(PROCESS, consistent_with(scans, inner), strength)
+    return _sampled(diffusion.predictor_corrector, net, scans, generator, strength, steps, top, inner, snr=snr)
+
+
+@torch.no_grad()
+def annealed_langevin(
+    net: nn.Module, scans: Scans, generator: torch.Generator, *, strength: float = 1.0, steps: int = 12,
+    steps_per_level: int = 5, step_size: float = 0.2, top: float = 1.0, inner: int = 4,
+) -> Tensor:  # fmt: skip
+    """Sample by Langevin steps at falling noise levels, each with data consistency, and denoise at the last.
+
+    Source:
+        Song & Ermon (2019), Generative modeling by estimating gradients of the data distribution; guided as in
+        :func:`wavelab.medical.reconstruct.guidance`.
+    """
+    options = {"steps_per_level": steps_per_level, "step_size": step_size, "denoise": True}
+    return _sampled(diffusion.annealed_langevin, net, scans, generator, strength, steps, top, inner, **options)
+
+
+def _sampled(
+    sampler: Callable[..., Tensor], net: nn.Module, scans: Scans, generator: torch.Generator,
+    strength: float, steps: int, top: float, inner: int, batch: int = 10, **options: Any,
+) -> Tensor:  # fmt: skip
+    """Sample with data consistency, from noise of level ``top`` about the start, a few images at once."""
+    score, done = diffusion.score_function(net, PROCESS, prediction="v"), []
     times = reconstruct.levels(PROCESS, np.geomspace(LEVELS[0], top, steps))
-    start = scans.start + top * normal(scans.start, generator)
-    return diffusion.predictor_corrector(score, PROCESS, times, start, generator=generator, snr=snr, guidance=guide)
+    for first in range(0, len(scans.truth), batch):
+        part = scans.part(slice(first, first + batch))
+        guide = reconstruct.guidance(PROCESS, consistent_with(part, inner), strength)
+        start = part.start + top * normal(part.start, generator)
+        done.append(sampler(score, PROCESS, times, start, generator=generator, guidance=guide, **options))
+    return torch.cat(done)
 
 
 def as_released(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from wavelab.errors import UnknownName
@@ -19,11 +20,11 @@ from wavelab.medical import compare, taught
 from wavelab.medical.ct import CT
 from wavelab.medical.regularise import wavelet_tv
 from wavelab.medical.scans import Scans, reconstruct
-from wavelab.medical.study import MODES, Student
+from wavelab.medical.study import MODES, ONCE, Student
 from wavelab.metrics import Interval
 from wavelab.runtime import Run
 
-STRENGTHS = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
+STRENGTHS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6)
 
 
 class Entry(NamedTuple):
@@ -159,9 +160,27 @@ def score_entries(student: Student, seeds: int, modes: Sequence[str] = MODES) ->
             return reconstruct(student.score(mode, seed)[0], scans, **setting)
 
         needs = "clean images" if mode == "clean" else "noisy scans"
-        return Entry(method, grid, needs, 1 if mode == "paper" else seeds, _tag(student, mode))
+        return Entry(method, grid, needs, 1 if mode in ONCE else seeds, _tag(student, mode))
 
     return {mode: entry(mode) for mode in modes}
+
+
+def sampler_entries(student: Student) -> dict[str, Entry]:
+    """Return single posterior samples: by predictor and corrector (SDE), and by annealed Langevin steps (DSM)."""
+
+    def entry(sampler: Callable[..., Tensor], mode: str) -> Entry:
+        def method(scans: Scans, seed: int, strength: float) -> Tensor:
+            generator = torch.Generator(scans.y.device).manual_seed(70 + seed)
+            return sampler(student.score(mode, seed)[0], scans, generator, strength=strength)
+
+        needs = "clean images" if mode == "clean" else "noisy scans"
+        return Entry(method, [{"strength": s} for s in (0.5, 1.0, 2.0, 4.0)], needs, 1, _tag(student, mode))
+
+    return {
+        "SDE": entry(compare.predictor_corrector, "clean"),
+        "DSM": entry(compare.annealed_langevin, "clean"),
+        "DSM, noisy": entry(compare.annealed_langevin, "noisy"),
+    }
 
 
 def regularised_entry(student: Student, mode: str, strength: float, seeds: int, wavelet: str = "haar") -> Entry:
@@ -196,13 +215,13 @@ def recovered(
     together, the same for all methods; so is the choice of the best.
 
     Args:
-        ours: PSNR, shape ``(seeds, scans)``.
+        ours: PSNR, shape ``(seeds, scans)``; with one seed it stands for all.
         without: the same of the methods without a wavelet network.
         clean: the same of the clean-trained score.
         rng: where the resampling comes from.
         resamples: how often.
     """
-    tables = np.stack([ours, clean, *without])
+    tables = np.stack(np.broadcast_arrays(ours, clean, *without))
 
     def fraction(chosen: np.ndarray) -> float:
         mean = chosen.mean((1, 2))

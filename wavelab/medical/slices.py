@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from wavelab.data.volumes import chest_ct, mni_t1, split_slices
@@ -79,7 +80,38 @@ def brain_slices(part: str, size: int = 128, plane: str = "axial") -> tuple[Tens
     images = np.moveaxis(head, axis, 0)[places]
     chosen = split_slices(len(images), (0.55, 0.1, 0.35), gap=5, blocks=2)[part]
     pixels = torch.from_numpy(images[chosen].astype(np.float32) / 255)[:, None]
-    return torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True), 192 / size
+    return F.interpolate(pixels, (size, size), mode="bilinear", antialias=True), 192 / size
+
+
+def posed(images: Tensor, copies: int, rng: np.random.Generator, size: int) -> Tensor:
+    r"""Return several random poses of each image: turned, stretched, shifted, of another contrast.
+
+    A turn of at most 20°, a factor of :math:`e^{\pm0.15}` along each axis, a shift of at most 4 % of the side, and a
+    power between 1/1.3 and 1.3 of the values. Few slices are learnt by heart; few in many poses are not.
+
+    Args:
+        images: ``(images, 1, side, side)``, at least 0; best finer than ``size``.
+        copies: poses of each.
+        rng: where they come from.
+        size: pixels a side of the result.
+
+    Returns:
+        ``(images * copies, 1, size, size)``, the poses of one image after each other, 0 outside.
+
+    Raises:
+        InvalidInput: fewer than one copy.
+    """
+    if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
+        raise InvalidInput(f"copies is {copies!r}; give a positive whole number.")
+    count = len(images) * copies
+    angle = np.radians(rng.uniform(-20, 20, count))
+    stretch, shift = np.exp(rng.uniform(-0.15, 0.15, (2, count))), rng.uniform(-0.08, 0.08, (2, count))
+    rows = [np.cos(angle), -np.sin(angle), shift[0]], [np.sin(angle), np.cos(angle), shift[1]]
+    affine = torch.from_numpy(np.array([[r[0] * stretch[0], r[1] * stretch[1], r[2]] for r in rows])).float()
+    grid = F.affine_grid(affine.permute(2, 0, 1), [count, 1, 2 * size, 2 * size], align_corners=False)
+    fine = F.grid_sample(images.repeat_interleave(copies, 0), grid, align_corners=False)
+    power = torch.from_numpy(1.3 ** rng.uniform(-1, 1, (count, 1, 1, 1))).float()
+    return F.avg_pool2d(fine, 2) ** power
 
 
 def _check_part(part: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ from wavelab.medical.ct import low_dose
 from wavelab.medical.mri import MRI
 from wavelab.medical.mwcnn import MWCNN
 from wavelab.medical.scans import LEVELS, PROCESS, Scans, noisy_images, reconstruct, sample, scan_ct, scan_mri
-from wavelab.medical.slices import brain_slices, chest_slices
+from wavelab.medical.slices import brain_slices, chest_slices, posed
 from wavelab.runtime import Run
 from wavelab.training import History, Training, train
 
@@ -30,7 +31,9 @@ PHOTONS = 5e3  # a bin of the low-dose scans counts without a patient
 NOISE = 0.1  # of k-space, for a brain whose brightest tissue is 1
 TRUST = 2.0  # strength of the prior in samples that are fed back; with it their spread is their error
 NOISY_STRENGTH = 4.0  # of a score that has learnt the noise; the best on validation scans of the chest
+POSES = 6  # of every brain slice; the template's slices are too few to learn from and too alike
 MODES = ("clean", "noisy", "relabel", "feedback", "denoised", "wavelet", "hybrid", "paper")
+ONCE = ("feedback", "paper")  # modes that were trained with one seed
 
 
 class Material(NamedTuple):
@@ -42,12 +45,14 @@ class Material(NamedTuple):
         deviation: standard deviations of the measurements.
         spectrum: variance of the noise of ``images`` at each frequency, measured on simulated noise; one number where
             the noise is white.
+        poses: how many poses of every slice were scanned.
     """
 
     scans: Scans
     images: Tensor
     deviation: Tensor
     spectrum: Tensor
+    poses: int = 1
 
     def probe(self, batch: Sequence[Tensor], generator: torch.Generator) -> Tensor:
         """Draw noise like that of the images of a batch ``(images, deviation)``."""
@@ -67,10 +72,14 @@ def chest_material(size: int, generator: torch.Generator, device: torch.device |
     return material(scan_ct(truth.to(device), low_dose(size, pixel), PHOTONS, generator), generator)
 
 
-def brain_material(size: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Material:
-    """Scan the training slices of the brain fully, with noise."""
-    truth = brain_slices("train", size)[0].to(device)
-    return material(scan_mri(truth, torch.ones(size, size, dtype=torch.bool), NOISE, generator), generator)
+def brain_material(
+    size: int, generator: torch.Generator, device: torch.device | str = "cpu", poses: int = POSES
+) -> Material:
+    """Scan the training slices of the brain fully, with noise, each in several random poses."""
+    rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator, device=generator.device)))
+    images = posed(brain_slices("train", min(192, 2 * size))[0], poses, rng, size)
+    scans = scan_mri(images.to(device), torch.ones(size, size, dtype=torch.bool), NOISE, generator)
+    return material(scans, generator)._replace(poses=poses)
 
 
 def material(scans: Scans, generator: torch.Generator) -> Material:
@@ -95,8 +104,7 @@ class Setup:
         wavelet: channels of the wavelet network.
         updates: of a score before any feedback.
         rounds: of feedback.
-        more: updates of a score in every round; modes without feedback get as many in all, but ``denoised``,
-            from which ``wavelet`` starts.
+        more: updates of a score in every round; modes without feedback get as many in all.
         feedback: what goes back, ``"samples"`` of the posterior or ``"point"`` estimates as in the paper.
         denoise: updates of the wavelet network.
         batch: images an update.
@@ -146,9 +154,10 @@ class Student:
     def score(self, mode: str, seed: int = 0) -> tuple[nn.Module, Manifest]:
         """Return the score network of a mode.
 
-        ``denoised`` learns from ``W(y)``, ``wavelet`` goes on from there with rounds of feedback, ``hybrid`` from there
-        with relabelled images above the noise. ``feedback`` has the rounds without the wavelet network. The others are
-        those of :mod:`wavelab.medical.wavelet_sgm`.
+        ``denoised`` and ``wavelet`` begin alike, with images ``W(y)``. In its rounds ``denoised`` sees them again,
+        ``wavelet`` what it makes of the training scans; ``hybrid`` goes on from there with relabelled images above the
+        noise. ``feedback`` has the rounds without the wavelet network. The others are those of
+        :mod:`wavelab.medical.wavelet_sgm`.
 
         Raises:
             UnknownName: there is no such mode.
@@ -179,21 +188,31 @@ class Student:
 
     def _fit_denoised(self, net, folder, seed):
         images = in_parts(self.wavelet(seed)[0], self.material.images)
-        return self._fit(net, self._denoising(), images, self.setup.updates, seed, folder)
+        return self._rounds(self._first(net, seed), folder, seed, lambda net, seed: images)
+
+    def _fit_wavelet(self, net, folder, seed):
+        return self._rounds(self._first(net, seed), folder, seed, self._fed_back)
 
     def _fit_feedback(self, net, folder, seed):
         first = self._fit(net, self._denoising(), self.material.images, self.setup.updates, seed, folder / "noisy")
-        return joined([first, self._rounds(net, folder, seed)])
+        return joined([first, self._rounds(net, folder, seed, self._fed_back)])
 
-    def _fit_wavelet(self, net, folder, seed):
-        net.load_state_dict(self.score("denoised", seed)[0].state_dict())
-        return self._rounds(net, folder, seed)
+    def _first(self, net, seed):
+        """Put into ``net`` the weights with which ``denoised`` and ``wavelet`` begin."""
 
-    def _rounds(self, net, folder, seed):
+        def fit(net, folder):
+            images = in_parts(self.wavelet(seed)[0], self.material.images)
+            return self._fit(net, self._denoising(), images, self.setup.updates, seed, folder)
+
+        net.load_state_dict(self._learned("first", self._unet(seed), seed, fit)[0].state_dict())
+        return net
+
+    def _rounds(self, net, folder, seed, images):
         histories = []
         for k in range(self.setup.rounds):
-            images, part = self._fed_back(net, 100 * seed + k), folder / f"round-{k}"
-            histories.append(self._fit(net, self._denoising(), images, self.setup.more, seed, part, 1e-3))
+            part = folder / f"round-{k}"
+            data = images(net, 100 * seed + k)
+            histories.append(self._fit(net, self._denoising(), data, self.setup.more, seed, part, 1e-3))
         return joined(histories)
 
     def _fed_back(self, net, seed):
@@ -240,6 +259,8 @@ class Student:
         config = {**asdict(self.setup), "mults": list(self.setup.mults), "seed": seed, "mode": name}
         if name in ("feedback", "wavelet", "hybrid"):
             config["trust"] = TRUST
+        if self.material.poses > 1:
+            config["poses"] = self.material.poses
         if full not in self._known:
             self._known[full] = load_or_train(full, net, fit, run=self.run, data=self.data, config=config)
         return self._known[full]
