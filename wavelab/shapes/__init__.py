@@ -1,0 +1,1 @@
+"""Three-dimensional shapes as wavelet coefficients of their signed distance, generated coarse first, then in detail."""
