@@ -1,0 +1,125 @@
+"""Signed distances of clean and of messy meshes, against solids whose distance is known; and back by marching cubes."""
+
+import igl
+import numpy as np
+import pytest
+import trimesh
+
+from wavelab.errors import InvalidInput
+from wavelab.shapes import meshes, tsdf
+from wavelab.shapes.parametric import KINDS, shape
+from wavelab.shapes.solids import Box, Lathe, Union
+
+SIZE = 40
+STEP = 2 / (SIZE - 1)
+
+
+def _truth(union, reach=tsdf.VOXELS * STEP):
+    return union.grid(SIZE, reach)
+
+
+def _agrees(found, exact, off=0.003):
+    """Distances agree outside; inside where parts overlap the union of parts may go deeper than one of them."""
+    outside = exact > 0
+    np.testing.assert_allclose(found.values[outside], exact[outside], atol=off)
+    np.testing.assert_array_equal(found.values[np.abs(exact) > off] < 0, exact[np.abs(exact) > off] < 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parametric_meshes_give_their_own_distance(kind):
+    for seed in range(3):
+        union = shape(kind, seed)
+        _agrees(tsdf.from_mesh(union.mesh(), SIZE), _truth(union))
+
+
+TABLE = Union((Box((0, 0.5, 0), (0.6, 0.06, 0.4)), Lathe.rod((0, -0.5, 0), (0, 0.5, 0), 0.12)))
+
+
+def test_parts_that_face_inwards_count_the_same():
+    parts = [solid.mesh() for solid in TABLE.solids]
+    parts[1].invert()
+    _agrees(tsdf.from_mesh(trimesh.util.concatenate(parts), SIZE), _truth(TABLE))
+
+
+def test_single_triangles_that_face_inwards_are_turned():
+    mesh = TABLE.mesh()
+    mesh.faces[::3] = mesh.faces[::3, ::-1]
+    _agrees(tsdf.from_mesh(mesh, SIZE), _truth(TABLE))
+
+
+def test_holes_are_closed():
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    hole = trimesh.Trimesh(ball.vertices, ball.faces[ball.triangles_center[:, 2] < 0.9], process=False)
+    assert not hole.is_watertight
+    found, whole = (tsdf.from_mesh(mesh, SIZE).values for mesh in (hole, ball))
+    assert tsdf.occupancy_iou(found, whole) > 0.93
+
+
+def test_a_deep_inside_is_inside_far_from_any_surface():
+    found = tsdf.from_mesh(trimesh.creation.icosphere(subdivisions=3), SIZE, reach=0.1)
+    assert found.values[SIZE // 2, SIZE // 2, SIZE // 2] == pytest.approx(-0.1)
+    axis = np.linspace(-1, 1, SIZE)
+    radius = np.sqrt(sum(c**2 for c in np.meshgrid(axis, axis, axis, indexing="ij")))
+    np.testing.assert_allclose(found.values, (radius - 0.9).clip(-0.1, 0.1), atol=0.006)
+
+
+def test_an_open_sheet_becomes_a_plate_or_is_refused():
+    sheet = trimesh.Trimesh([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], [[0, 1, 2], [0, 2, 3]])
+    found = tsdf.from_mesh(sheet, SIZE)
+    thick = (found.values < 0).sum() * STEP**3 / 1.8**2
+    assert 0.5 * STEP < thick < 3 * STEP
+    with pytest.raises(InvalidInput, match=r"sheet\.obj: 1 of 1 parts"):
+        tsdf.from_mesh(sheet, SIZE, sheets="refuse", name="sheet.obj")
+
+
+def test_a_half_pipe_is_a_sheet_and_a_cube_without_lid_is_not():
+    angle = np.linspace(0, np.pi, 30)
+    rim = np.stack([np.cos(angle), np.sin(angle)], 1)
+    vertices = np.concatenate([np.c_[rim, np.zeros(30)], np.c_[rim, np.full(30, 3.0)]])
+    k = np.arange(29)
+    pipe = np.concatenate([np.c_[k, k + 1, k + 31], np.c_[k, k + 31, k + 30]])
+    assert meshes.is_sheet(vertices, pipe)
+    cube = trimesh.creation.box().subdivide().subdivide()
+    assert not meshes.is_sheet(cube.vertices, cube.faces[cube.triangles_center[:, 2] < 0.49])
+
+
+def test_there_and_back_in_the_units_of_the_mesh():
+    union = shape("chair", 3)
+    mesh = union.mesh()
+    mesh.vertices = 250 * mesh.vertices + [1000, -50, 3]
+    found = tsdf.from_mesh(mesh, 64).mesh()
+    voxel = 2 / 63 / tsdf.from_mesh(mesh, 64).scale
+    np.testing.assert_allclose(found.bounds, mesh.bounds, atol=voxel)
+    assert found.is_watertight and found.volume > 0
+    points = found.sample(2000, seed=0)
+    away = igl.point_mesh_squared_distance(np.asarray(points), mesh.vertices, mesh.faces.astype(np.int64))[0]
+    assert np.sqrt(away.max()) < voxel
+
+
+def test_a_shape_cut_by_the_cube_is_still_closed():
+    axis = np.linspace(-1, 1, 24)
+    x = np.meshgrid(axis, axis, axis, indexing="ij")[0]
+    half = tsdf.surface(x)
+    assert half.is_watertight and half.volume == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.ones((8, 8, 8)), "no surface"),
+        (np.full((8, 8, 8), np.nan), "NaN"),
+        (np.ones((8, 8, 9)), "expected"),
+        (np.ones((8, 8)), "expected"),
+    ],
+)
+def test_volumes_without_a_surface_are_refused(values, words):
+    with pytest.raises(InvalidInput, match=f"thing.*{words}"):
+        tsdf.surface(values, "thing")
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 4}, {"size": 8.5}, {"reach": 1e-3}, {"reach": np.nan}, {"sheets": "keep"}]
+)
+def test_wrong_options_are_refused(options):
+    with pytest.raises(InvalidInput, match=next(iter(options))):
+        tsdf.from_mesh(TABLE.mesh(), **{"size": SIZE, **options})
