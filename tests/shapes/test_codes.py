@@ -1,0 +1,111 @@
+"""Codes of shapes: there and back, files, the command, and meshes that fail among others that do not."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+
+from wavelab.errors import DataCorrupt, DataUnavailable
+from wavelab.shapes import batch, codes
+from wavelab.shapes.__main__ import main
+from wavelab.shapes.coefficients import Pyramid
+from wavelab.shapes.parametric import shape
+from wavelab.training.state import save_tensors
+
+SMALL = Pyramid(32, 1)
+
+
+def _chair():
+    mesh = shape("chair", 3).mesh()
+    mesh.vertices = 10 * mesh.vertices + [5, 0, 0]
+    return mesh
+
+
+def test_there_and_back():
+    mesh = _chair()
+    code = codes.encode(mesh)
+    assert code.coarse.shape == (16,) * 3 and code.detail.shape == (32,) * 3
+    fine, rough = codes.decode(code), codes.decode(code, detail=False)
+    voxel = 2 / 63 / code.scale
+    np.testing.assert_allclose(fine.bounds, mesh.bounds, atol=2 * voxel)
+    assert fine.is_watertight and abs(fine.volume - mesh.volume) < abs(rough.volume - mesh.volume)
+
+
+def test_files_keep_everything(tmp_path):
+    code = codes.encode(_chair(), SMALL, 0.3)
+    codes.save(code, tmp_path / "chair.safetensors")
+    again = codes.load(tmp_path / "chair.safetensors")
+    assert torch.equal(again.coarse, code.coarse) and torch.equal(again.detail, code.detail)
+    assert (again.pyramid, again.reach, again.centre, again.scale) == (SMALL, 0.3, code.centre, code.scale)
+
+
+def test_other_files_are_no_codes(tmp_path):
+    with pytest.raises(DataUnavailable, match="nothing"):
+        codes.load(tmp_path / "nothing.safetensors")
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    save_tensors({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
+    about = {"kind": "wavelab shape code, version 1", "settings": '{"size": 32, "levels": 1, "reach": 1}'}
+    volumes = {"coarse": torch.zeros(16, 16, 16), "detail": torch.zeros(32, 32, 32)}
+    save_tensors(volumes, tmp_path / "lacking.safetensors", about)
+    whole = '{"size": 64, "levels": 1, "reach": 1, "centre": [0, 0, 0], "scale": 1}'
+    save_tensors(volumes, tmp_path / "size.safetensors", {**about, "settings": whole})
+    for name, words in (
+        ("text", "damaged"),
+        ("other", "no coefficients"),
+        ("lacking", "centre"),
+        ("size", "expected 32"),
+    ):
+        with pytest.raises(DataCorrupt, match=words):
+            codes.load(tmp_path / f"{name}.safetensors")
+
+
+def test_the_command_goes_on_where_a_mesh_fails(tmp_path, capsys):
+    models = tmp_path / "models"
+    (models / "deep").mkdir(parents=True)
+    (models / "chair.ply").write_bytes(_chair().export(file_type="ply"))
+    (models / "deep" / "ball.stl").write_bytes(trimesh.creation.icosphere().export(file_type="stl"))
+    (models / "broken.glb").write_bytes(b"no mesh")
+    options = ["--size", "32", "--levels", "1", "--workers", "1"]
+    assert main(["encode", str(models), "--out", str(tmp_path / "codes"), *options]) == 1
+    told = capsys.readouterr()
+    assert "2 of 3 done" in told.out and "broken.glb cannot be read as GLB" in told.err
+    made = sorted(p.relative_to(tmp_path / "codes").as_posix() for p in (tmp_path / "codes").rglob("*.*"))
+    assert made == ["chair.safetensors", "deep/ball.safetensors"]
+    assert main(["decode", str(tmp_path / "codes"), "--out", str(tmp_path / "back"), "--workers", "1"]) == 0
+    back = trimesh.load_mesh(tmp_path / "back" / "chair.ply")
+    np.testing.assert_allclose(back.bounds, _chair().bounds, atol=1.0)
+
+
+def test_two_files_for_one_place_are_refused(tmp_path, capsys):
+    for name in ("a.ply", "a.stl"):
+        (tmp_path / name).write_bytes(b"")
+    assert main(["encode", str(tmp_path), "--out", str(tmp_path / "codes")]) == 1
+    assert "would both be written" in capsys.readouterr().err
+
+
+def test_the_command_explains_itself():
+    told = subprocess.run([sys.executable, "-m", "wavelab.shapes", "encode", "--help"], capture_output=True, text=True)
+    assert told.returncode == 0 and "--sheets" in told.stdout
+
+
+def job(kind):
+    """Succeed, fail, hang or die, as a job of a batch may."""
+    if kind == "hang":
+        time.sleep(60)
+    if kind == "die":
+        os._exit(3)
+    return 10 / kind
+
+
+def test_jobs_that_hang_fail_or_die_do_not_stop_the_others():
+    jobs = [("one", (1,)), ("hang", ("hang",)), ("zero", (0,)), ("die", ("die",)), ("two", (2,)), ("five", (5,))]
+    found = batch.run(job, jobs, workers=2, limit=8, progress=False)
+    assert [o.name for o in found] == ["one", "hang", "zero", "die", "two", "five"]
+    assert [o.value for o in found] == [10, None, None, None, 5, 2]
+    assert [bool(o.error) for o in found] == [False, True, True, True, False, False]
+    assert "longer than 8 s" in found[1].error and "ZeroDivisionError" in found[2].error and "died" in found[3].error

@@ -1,0 +1,124 @@
+"""Many meshes at once: worker processes, a time limit for each, a report instead of a stop."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
+
+from tqdm.auto import tqdm
+
+from wavelab.errors import WavelabError
+
+
+class Outcome(NamedTuple):
+    """What became of one job.
+
+    Attributes:
+        name: of the job.
+        value: what the function returned.
+        error: why it failed, or None.
+        seconds: how long it took.
+    """
+
+    name: str
+    value: Any
+    error: str | None
+    seconds: float
+
+
+class _Worker:
+    """A process that does one job after the other; killed when a job takes too long."""
+
+    def __init__(self, context: Any, function: Callable[..., Any]) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.name, self.began = "", 0.0
+
+    def begin(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self.name, self.began = name, time.monotonic()
+        self.pipe.send(arguments)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def run(
+    function: Callable[..., Any],
+    jobs: Sequence[tuple[str, tuple[Any, ...]]],
+    *,
+    workers: int | None = None,
+    limit: float = 120.0,
+    progress: bool = True,
+) -> list[Outcome]:
+    """Call a function for every job in parallel processes; one that fails or hangs does not stop the others.
+
+    Args:
+        function: of a module, called with the arguments of a job; what it returns is sent back.
+        jobs: names and arguments.
+        workers: processes; left out, one for each core.
+        limit: seconds a job may take.
+        progress: whether to draw a bar.
+
+    Returns:
+        One outcome a job, in the order of the jobs.
+    """
+    context = multiprocessing.get_context("spawn")
+    waiting, done = list(enumerate(jobs))[::-1], {}
+    idle = [_Worker(context, function) for _ in range(min(workers or os.cpu_count() or 1, len(jobs)))]
+    busy: dict[Connection, tuple[int, _Worker]] = {}
+    bar = tqdm(total=len(jobs), disable=not progress, unit="mesh")
+    try:
+        while waiting or busy:
+            while waiting and idle:
+                number, (name, arguments) = waiting.pop()
+                worker = idle.pop()
+                worker.begin(name, arguments)
+                busy[worker.pipe] = number, worker
+            ready = wait(list(busy), timeout=0.2)
+            late = [pipe for pipe, (_, w) in busy.items() if pipe not in ready and time.monotonic() - w.began > limit]
+            for pipe in [*ready, *late]:
+                number, worker = busy.pop(pipe)
+                value, error = (None, f"took longer than {limit:g} s") if pipe in late else _answer(pipe)
+                done[number] = Outcome(worker.name, value, error, time.monotonic() - worker.began)
+                bar.update()
+                if worker.process.is_alive() and pipe not in late:
+                    idle.append(worker)
+                else:
+                    worker.stop()
+                    idle.append(_Worker(context, function))
+    finally:
+        bar.close()
+        for worker in [*idle, *(w for _, w in busy.values())]:
+            worker.stop()
+    return [done[number] for number in range(len(jobs))]
+
+
+def _answer(pipe: Connection) -> tuple[Any, str | None]:
+    try:
+        return pipe.recv()
+    except EOFError:
+        return None, "its process died"
+
+
+def _serve(function: Callable[..., Any], pipe: Connection) -> None:
+    """Do what arrives until the other end closes."""
+    try:
+        while True:
+            arguments = pipe.recv()
+            try:
+                answer = function(*arguments), None
+            except WavelabError as error:
+                answer = None, str(error)
+            except Exception as error:  # a worker reports whatever happens
+                answer = None, f"{type(error).__name__}: {error}"
+            pipe.send(answer)
+    except (EOFError, OSError, KeyboardInterrupt):
+        pass
