@@ -36,7 +36,10 @@ SHIPPED = ROOT / "data" / "checkpoints"
 TRAINING = BUILD / "training"
 LARGEST, IN_ALL = 6_000_000, 60_000_000  # bytes
 MODEL, MANIFEST = "model.safetensors", "manifest.json"
-METHODS = ("wavelab.medical.learned", "wavelab.medical.mwcnn", "wavelab.medical.wavelet_sgm")  # have their own networks
+METHODS = (  # have their own networks
+    "wavelab.medical.learned", "wavelab.medical.mwcnn", "wavelab.medical.wavelet_sgm",
+    "wavelab.shapes.auto_decoder", "wavelab.shapes.gans", "wavelab.shapes.point_diffusion",
+)  # fmt: skip
 
 
 def load_or_train(
