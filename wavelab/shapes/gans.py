@@ -117,7 +117,7 @@ class ImplicitAutoencoder(Network):
             self.out = nn.Linear(hidden, 1)
 
     def decode(self, code: Tensor, points: Tensor) -> Tensor:
-        """Return scaled distances ``(batch, n)`` at points ``(batch, n, 3)`` in [-1, 1] of codes ``(batch, latent)``."""
+        """Return scaled distances ``(batch, n)`` of codes at points ``(batch, n, 3)`` in [-1, 1]."""
         h = F.leaky_relu(self.code(code)[:, None] + self.place(points), 0.02)
         for layer in self.layers:
             h = h + F.leaky_relu(layer(h), 0.02)

@@ -159,13 +159,32 @@ class Loft:
             raise InvalidInput("The loft is not convex; give two convex polygons, one the other scaled and moved.")
 
     def sdf(self, points: Array) -> Array:
-        """Return the exact signed distance: to the planes inside, to the triangles outside."""
+        """Return the exact signed distance: to the planes inside, to the nearest side or edge outside."""
         normals, offsets = self._planes()
         found = (points @ normals.T - offsets).max(1)
         outside = found > 0
-        triangles = self._corners()[self._faces()]
-        found[outside] = np.sqrt(np.min([_to_triangle(points[outside], *t) for t in triangles], axis=0))
+        found[outside] = self._away(points[outside])
         return found
+
+    def _away(self, p: Array) -> Array:
+        """Distance of points outside: to a side where they are above it, else to an edge."""
+        corners, k = self._corners(), len(self.root)
+        following = [*range(1, k), 0]
+        sides = [[i, j, j + k, i + k] for i, j in enumerate(following)]
+        edges = [edge for i, j in enumerate(following) for edge in ((i, j), (i + k, j + k), (i, i + k))]
+        squared = np.min([_to_edge(p, corners[i], corners[j]) for i, j in edges], axis=0)
+        middle = corners.mean(0)
+        for side in ([*range(k)], [*range(k, 2 * k)], *sides):
+            u = corners[side]
+            normal = np.cross(u[1] - u[0], u[2] - u[1])
+            normal *= np.sign((u[0] - middle) @ normal) / np.linalg.norm(normal)
+            high = (p - u[0]) @ normal
+            over = high > 0
+            for a, b in zip(u, np.roll(u, -1, 0)):
+                across = np.cross(normal, b - a)
+                over &= (p - a) @ (across * np.sign((u.mean(0) - a) @ across)) >= 0
+            squared[over] = high[over] ** 2
+        return np.sqrt(squared)
 
     def mesh(self) -> trimesh.Trimesh:
         """Return its triangles."""
@@ -225,15 +244,6 @@ def _to_segment(s: Array, r: Array, a: Array, b: Array) -> Array:
     length = ds * ds + dr * dr
     t = np.clip(((s - a[0]) * ds + (r - a[1]) * dr) / length, 0, 1) if length else np.zeros_like(s)
     return (s - a[0] - t * ds) ** 2 + (r - a[1] - t * dr) ** 2
-
-
-def _to_triangle(p: Array, a: Array, b: Array, c: Array) -> Array:
-    """Squared distance of points to a triangle: to its plane above it, else to the nearest edge."""
-    normal = np.cross(b - a, c - a)
-    edges = ((a, b), (b, c), (c, a))
-    above = np.all([(p - u) @ np.cross(normal, v - u) >= 0 for u, v in edges], axis=0)
-    flat = ((p - a) @ normal) ** 2 / (normal @ normal)
-    return np.where(above, flat, np.min([_to_edge(p, u, v) for u, v in edges], axis=0))
 
 
 def _to_edge(p: Array, u: Array, v: Array) -> Array:
