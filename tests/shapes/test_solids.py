@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from wavelab.errors import InvalidInput
-from wavelab.shapes.solids import Box, Lathe, Loft, Union
+from wavelab.shapes.assembly import Union
+from wavelab.shapes.solids import Box, Lathe, Loft
 
 RNG = np.random.default_rng(0)
 TURN = np.linalg.qr(RNG.normal(size=(3, 3)))[0]

@@ -7,8 +7,9 @@ import trimesh
 
 from wavelab.errors import InvalidInput
 from wavelab.shapes import meshes, tsdf
+from wavelab.shapes.assembly import Union
 from wavelab.shapes.parametric import KINDS, shape
-from wavelab.shapes.solids import Box, Lathe, Union
+from wavelab.shapes.solids import Box, Lathe
 
 SIZE = 40
 STEP = 2 / (SIZE - 1)
@@ -29,7 +30,7 @@ def _agrees(found, exact, off=0.003):
 def test_parametric_meshes_give_their_own_distance(kind):
     for seed in range(3):
         union = shape(kind, seed)
-        _agrees(tsdf.from_mesh(union.mesh(), SIZE), _truth(union))
+        _agrees(tsdf.from_mesh(union.mesh(), SIZE, thin="keep"), _truth(union))
 
 
 TABLE = Union((Box((0, 0.5, 0), (0.6, 0.06, 0.4)), Lathe.rod((0, -0.5, 0), (0, 0.5, 0), 0.12)))
@@ -70,6 +71,44 @@ def test_an_open_sheet_becomes_a_plate_or_is_refused():
     assert 0.5 * STEP < thick < 3 * STEP
     with pytest.raises(InvalidInput, match=r"sheet\.obj: 1 of 1 parts"):
         tsdf.from_mesh(sheet, SIZE, sheets="refuse", name="sheet.obj")
+
+
+def _kept(found, mesh):
+    """Return which share of the surface is still there, to a grid distance."""
+    voxel = 2 / (len(found.values) - 1) / found.scale
+    back, points = found.mesh(), np.asarray(mesh.sample(1000, seed=0))
+    away = igl.point_mesh_squared_distance(points, back.vertices, back.faces.astype(np.int64))[0]
+    return float((np.sqrt(away) < voxel).mean())
+
+
+@pytest.mark.parametrize("thickness", [0.05, 0.4, 0.8, 1.2])
+def test_a_closed_plate_thinner_than_the_grid_keeps_its_surface(thickness):
+    plate = trimesh.creation.box((1, thickness * STEP / 1.8, 0.7))
+    plate.apply_transform(trimesh.transformations.rotation_matrix(0.3, [1, 2, 3]))
+    found = tsdf.from_mesh(plate, SIZE)
+    assert _kept(found, plate) == 1
+    thick = (found.values < 0).sum() * STEP**2 / (0.7 * found.scale**2)
+    assert 1.2 < thick < 2.1
+    if thickness < 0.5:
+        assert _kept(tsdf.from_mesh(plate, SIZE, thin="keep"), plate) < 0.9
+
+
+def test_what_is_thick_enough_is_left_alone_edges_and_corners_too():
+    solid = trimesh.creation.box((1, 0.6, 0.4))
+    solid.apply_transform(trimesh.transformations.rotation_matrix(0.7, [3, 1, 2]))
+    solids = [solid, trimesh.creation.icosphere(subdivisions=3), trimesh.creation.cylinder(0.3, 1)]
+    for mesh in solids:
+        exact, found = (tsdf.from_mesh(mesh, SIZE, thin=thin).values for thin in ("keep", "thicken"))
+        np.testing.assert_array_equal(found, exact)
+
+
+def test_only_the_thin_places_of_a_part_grow():
+    profile = [[0, 0], [0, 0.01], [0.7, 0.01], [0.7, 0.33], [1, 0.33], [1, 0], [0, 0]]  # a thick ring, a thin disc
+    mesh = trimesh.creation.revolve(profile, sections=48)
+    exact, found = (tsdf.from_mesh(mesh, SIZE, thin=thin) for thin in ("keep", "thicken"))
+    changed = np.argwhere(np.abs(found.values - exact.values) > 0.01 * STEP) * STEP - 1
+    radius = np.linalg.norm(changed[:, :2], axis=1)
+    assert radius.max() < 0.9 * 0.7 + 3 * STEP and _kept(exact, mesh) < 0.75 and _kept(found, mesh) > 0.99
 
 
 def test_a_half_pipe_is_a_sheet_and_a_cube_without_lid_is_not():
@@ -118,7 +157,7 @@ def test_volumes_without_a_surface_are_refused(values, words):
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": 4}, {"size": 8.5}, {"reach": 1e-3}, {"reach": np.nan}, {"sheets": "keep"}]
+    "options", [{"size": 4}, {"size": 8.5}, {"reach": 1e-3}, {"reach": np.nan}, {"sheets": "keep"}, {"thin": "off"}]
 )
 def test_wrong_options_are_refused(options):
     with pytest.raises(InvalidInput, match=next(iter(options))):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import igl
@@ -28,24 +29,36 @@ def load(path: Path | str) -> trimesh.Trimesh:
     path = Path(path)
     if not path.is_file():
         raise DataUnavailable(f"There is no file {path}.")
-    kind = path.suffix.lower().removeprefix(".")
+    return parse(path.read_bytes(), path.suffix.lower().removeprefix("."), path.name)
+
+
+def parse(content: bytes, kind: str, name: str = "mesh") -> trimesh.Trimesh:
+    """Read a mesh from the content of a file; see :func:`load`.
+
+    Args:
+        content: what stands in the file.
+        kind: one of ``FORMATS``.
+        name: of the file, for errors.
+
+    Raises:
+        InvalidInput, DataCorrupt: as for :func:`load`.
+    """
     if kind not in FORMATS:
-        raise InvalidInput(f"{path.name} is no mesh that is read here; give one of {', '.join(FORMATS)}.")
+        raise InvalidInput(f"{name} is no mesh that is read here; give one of {', '.join(FORMATS)}.")
     try:
-        with path.open("rb") as file:
-            loaded = trimesh.load_scene(file, file_type=kind, skip_materials=True, process=False)
-            geometry = [g for g in loaded.dump() if isinstance(g, trimesh.Trimesh | trimesh.PointCloud)]
+        loaded = trimesh.load_scene(io.BytesIO(content), file_type=kind, skip_materials=True, process=False)
+        geometry = [g for g in loaded.dump() if isinstance(g, trimesh.Trimesh | trimesh.PointCloud)]
     except Exception as error:  # a broken file may break the reader anywhere
-        raise DataCorrupt(f"{path.name} cannot be read as {kind.upper()}: {type(error).__name__}: {error}") from error
+        raise DataCorrupt(f"{name} cannot be read as {kind.upper()}: {type(error).__name__}: {error}") from error
     meshes = [g for g in geometry if isinstance(g, trimesh.Trimesh) and len(g.faces)]
     if not meshes:
         points = sum(len(g.vertices) for g in geometry)
         what = f"a cloud of {points} points and no triangles" if points else "no triangles"
-        raise InvalidInput(f"{path.name} holds {what}; a surface is needed.")
+        raise InvalidInput(f"{name} holds {what}; a surface is needed.")
     vertices = [m.vertices for m in meshes]
     starts = np.cumsum([0, *(len(v) for v in vertices[:-1])])
     faces = [m.faces + start for m, start in zip(meshes, starts)]
-    return checked(trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False), path.name)
+    return checked(trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False), name)
 
 
 def checked(mesh: trimesh.Trimesh, name: str = "mesh") -> trimesh.Trimesh:
@@ -95,11 +108,13 @@ def is_sheet(vertices: np.ndarray, faces: np.ndarray, samples: int = 400) -> boo
     """Return whether a connected part encloses nothing.
 
     Close to the surface of a closed part the winding number is 1 on one side, with a few holes still near it. Close to
-    a sheet it is about 1/2 on both.
+    a sheet it is about 1/2 on both. A part whose normals hardly cancel is nearly flat, a sheet without further ado.
     """
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(normals, axis=1)
+    if np.linalg.norm(normals.sum(0)) > 0.8 * area.sum():
+        return True
     chosen = np.random.default_rng(0).choice(len(faces), samples, p=area / area.sum())
     shift = 1e-4 * np.ptp(vertices, axis=0).max() * normals[chosen] / area[chosen, None]
     middles = corners[chosen].mean(1)

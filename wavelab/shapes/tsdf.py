@@ -13,6 +13,7 @@ import igl
 import numpy as np
 import trimesh
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
 from wavelab.errors import InvalidInput
@@ -21,6 +22,8 @@ from wavelab.shapes.meshes import checked, components, is_sheet
 Array = np.ndarray
 FILL = 0.9  # half side of the cube that a shape touches
 VOXELS = 6.0  # truncation, in distances of grid points
+_PLATE = 0.75  # half thickness of what would be too thin for the grid, in distances of grid points
+_PROBES = 4  # places at which the thickness is looked for
 _BLOCK = 4  # grid points along a block that is skipped or computed as a whole
 
 
@@ -54,13 +57,15 @@ def from_mesh(
     *,
     fill: float = FILL,
     sheets: str = "thicken",
+    thin: str = "thicken",
     name: str = "mesh",
 ) -> TSDF:
     r"""Return the TSDF of a mesh, also where its parts overlap, have holes or face inwards.
 
     Each connected part has a distance of its own, and its inside is where the winding number exceeds 1/2 in absolute
     value; the shape is the union of its parts, so its distance is their minimum. A part that encloses nothing, a
-    sheet, becomes a plate, one and a half grid distances thick.
+    sheet, becomes a plate, one and a half grid distances thick; and so do the places of other parts that are thinner,
+    since the grid would lose them.
 
     Args:
         mesh: triangles in any units.
@@ -68,6 +73,7 @@ def from_mesh(
         reach: truncation in units of the cube; left out, ``VOXELS`` grid distances.
         fill: half side of the cube that the shape is scaled to.
         sheets: ``"thicken"``, or ``"refuse"`` to raise an error instead.
+        thin: ``"thicken"``, or ``"keep"`` for the exact distance of thin places.
         name: of the mesh, for errors.
 
     Raises:
@@ -85,6 +91,8 @@ def from_mesh(
         raise InvalidInput(f"reach is {reach!r}; give at least a grid distance, {step:.4g}, and at most 2.")
     if sheets not in ("thicken", "refuse"):
         raise InvalidInput(f"sheets is {sheets!r}; give 'thicken' or 'refuse'.")
+    if thin not in ("thicken", "keep"):
+        raise InvalidInput(f"thin is {thin!r}; give 'thicken' or 'keep'.")
     mesh = checked(mesh, name)
     low, high = mesh.bounds
     centre, scale = (low + high) / 2, float(2 * fill / (high - low).max())
@@ -93,13 +101,23 @@ def from_mesh(
     if sheets == "refuse" and any(open_parts):
         raise InvalidInput(f"{name}: {sum(open_parts)} of {len(parts)} parts enclose nothing; they are open sheets.")
     values = np.full((size,) * 3, reach, dtype=np.float32)
-    for part, sheet in zip(parts, open_parts):
-        _add(values, *part, reach, 0.75 * step if sheet else 0.0)
+    solids, flat = ([part for part, sheet in zip(parts, open_parts) if sheet is wanted] for wanted in (False, True))
+    for part in solids:
+        _add(values, *part, reach, False, _PLATE * step if thin == "thicken" else 0.0)
+    if flat:  # thousands of leaves are one surface to the unsigned distance
+        _add(values, *_joined(flat), reach, True, _PLATE * step)
     return TSDF(values, float(reach), centre, scale)
 
 
-def _add(values: Array, vertices: Array, faces: Array, reach: float, half: float) -> None:
-    """Put the distance of one part into a volume; of a plate of half thickness ``half`` where that is positive."""
+def _joined(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Return vertices and faces of many parts as those of one."""
+    starts = np.cumsum([0, *(len(vertices) for vertices, _ in parts[:-1])])
+    faces = [faces + start for (_, faces), start in zip(parts, starts)]
+    return np.concatenate([vertices for vertices, _ in parts]), np.concatenate(faces)
+
+
+def _add(values: Array, vertices: Array, faces: Array, reach: float, sheet: bool, half: float) -> None:
+    """Put the distance of one part into a volume; what is thinner than twice ``half`` becomes as thick as that."""
     axis = np.linspace(-1, 1, len(values))
     box = tuple(
         slice(*np.searchsorted(axis, [vertices[:, k].min() - reach - half, vertices[:, k].max() + reach + half]))
@@ -111,12 +129,35 @@ def _add(values: Array, vertices: Array, faces: Array, reach: float, half: float
         return
     near = _near(axes, vertices, faces, reach + half)
     points = np.stack([a[i] for a, i in zip(axes, np.nonzero(near))], 1)
-    distance = np.full(shape, reach)
-    squared = igl.point_mesh_squared_distance(points, vertices, faces)[0]
-    distance[near] = np.sqrt(squared) - half
-    if not half:
+    distance = np.full(shape, reach + half)
+    squared, _, feet = igl.point_mesh_squared_distance(points, vertices, faces)
+    distance[near] = np.sqrt(squared)
+    if sheet:
+        distance -= half
+    else:
         distance = np.where(_inside(distance, near, axes, vertices, faces, reach), -distance, distance)
+        if half:
+            distance[near] = _thickened(distance[near], points, feet, vertices, faces, half)
     values[box] = np.minimum(values[box], distance.clip(-reach, reach))
+
+
+def _thickened(distance: Array, points: Array, feet: Array, vertices: Array, faces: Array, half: float) -> Array:
+    """Return the distance of a part of which all that is thinner than twice ``half`` has grown to that thickness.
+
+    From the foot of each point near the surface a few steps go straight inwards; where one of them comes out, the part
+    is thin. There the surface moves outwards by half of what is missing.
+    """
+    near = (np.abs(distance) > 0.01 * half) & (np.abs(distance) < 1.4 * half)
+    inwards = (feet[near] - points[near]) / distance[near, None]
+    steps = 2 * half * np.arange(1, _PROBES + 1) / _PROBES
+    probes = (feet[near, None] + steps[:, None] * inwards[:, None]).reshape(-1, 3)
+    inside = np.abs(igl.fast_winding_number(vertices, faces, probes)) > 0.3  # 1/2 on the surface: when in doubt, thick
+    thickness = 2 * half * np.cumprod(inside.reshape(-1, _PROBES), 1).mean(1)
+    thin = thickness < 2 * half
+    if not thin.any():
+        return distance
+    away, place = cKDTree(feet[near][thin]).query(points)
+    return np.minimum(distance, away - (half - thickness[thin] / 2)[place])
 
 
 def _near(axes: list[Array], vertices: Array, faces: Array, reach: float) -> Array:
