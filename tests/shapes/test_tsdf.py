@@ -3,11 +3,14 @@
 import igl
 import numpy as np
 import pytest
+import torch
 import trimesh
 
+from wavelab.data.volumes import chest_ct
 from wavelab.errors import InvalidInput
 from wavelab.shapes import meshes, tsdf
 from wavelab.shapes.assembly import Union
+from wavelab.shapes.coefficients import Pyramid
 from wavelab.shapes.parametric import KINDS, shape
 from wavelab.shapes.solids import Box, Lathe
 
@@ -162,3 +165,41 @@ def test_volumes_without_a_surface_are_refused(values, words):
 def test_wrong_options_are_refused(options):
     with pytest.raises(InvalidInput, match=next(iter(options))):
         tsdf.from_mesh(TABLE.mesh(), **{"size": SIZE, **options})
+
+
+def test_a_mask_gives_its_distance_in_millimetres():
+    """A ball of 20 mm in voxels of 2.5 x 1 x 1 mm, at the edge of its volume."""
+    spacing, radius = (2.5, 1.0, 1.0), 20.0
+    grids = [s * np.arange(n) for s, n in zip(spacing, (24, 44, 44))]
+    away = np.stack(np.meshgrid(grids[0] - 30, grids[1] - 22, grids[2] - 21, indexing="ij"))
+    found = tsdf.from_mask(np.linalg.norm(away, axis=0) < radius, spacing, SIZE)
+    mesh = found.mesh()
+    assert mesh.is_watertight
+    np.testing.assert_allclose(mesh.bounds.mean(0), [30, 22, 21], atol=1.0)
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices - [30, 22, 21], axis=1), radius, atol=1.3)
+    assert mesh.volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.05)
+
+
+def test_a_vertebra_of_the_patient_goes_through_the_pipeline():
+    volume = chest_ct()
+    mask = volume.labels() == volume.structures["vertebrae_T8"]
+    found = tsdf.from_mask(mask, volume.spacing, 64)
+    pyramid = Pyramid()
+    x = torch.from_numpy(found.values)[None, None]
+    back = pyramid.join(*pyramid.split(x))[0, 0].numpy()
+    assert tsdf.occupancy_iou(back, found.values) > 0.93
+    voxels = mask.sum() * np.prod(volume.spacing)
+    assert tsdf.TSDF(back, found.reach, found.centre, found.scale).mesh().volume == pytest.approx(voxels, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("mask", "spacing", "words"),
+    [
+        (np.zeros((4, 4, 4)), (1, 1, 1), "spleen is empty"),
+        (np.ones((4, 4)), (1, 1, 1), "three axes"),
+        (np.ones((4, 4, 4)), (1, 0, 1), "spacing"),
+    ],
+)
+def test_masks_without_an_organ_are_refused(mask, spacing, words):
+    with pytest.raises(InvalidInput, match=words):
+        tsdf.from_mask(mask, spacing, name="spleen")

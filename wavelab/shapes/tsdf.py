@@ -193,6 +193,52 @@ def _inside(distance: Array, near: Array, axes: list[Array], vertices: Array, fa
     return np.where(band, inside, answers[regions])
 
 
+def from_mask(
+    mask: Array, spacing: tuple[float, float, float], size: int = 64, reach: float | None = None, *,
+    fill: float = FILL, name: str = "mask",
+) -> TSDF:  # fmt: skip
+    """Return the TSDF of a labelled organ, straight from its voxels.
+
+    The distance is that to the middle between voxels inside and voxels outside, in mm, interpolated to the grid.
+
+    Args:
+        mask: where the organ is, ``(a, b, c)``.
+        spacing: mm between voxels along the three axes.
+        size: grid points a side.
+        reach: truncation in units of the cube; left out, ``VOXELS`` grid distances.
+        fill: half side of the cube that the organ's box is scaled to.
+        name: of the organ, for errors.
+
+    Returns:
+        A TSDF whose axes are those of the mask, and whose mesh is in mm.
+
+    Raises:
+        InvalidInput: an empty mask, one that is not of three axes, or a spacing that is not positive.
+    """
+    mask, spacing_ = np.asarray(mask, dtype=bool), np.asarray(spacing, dtype=float)
+    if mask.ndim != 3 or spacing_.shape != (3,) or not (spacing_ > 0).all():
+        raise InvalidInput(f"{name} has the shape {mask.shape} and the spacing {spacing}; expected three axes of each.")
+    if not mask.any():
+        raise InvalidInput(f"{name} is empty: no voxel is marked.")
+    reach = VOXELS * 2 / (size - 1) if reach is None else reach
+    inner = ndimage.find_objects(mask.astype(np.uint8))[0]
+    corners = np.array([[s.start - 0.5, s.stop - 0.5] for s in inner]) * spacing_[:, None]
+    centre, scale = corners.mean(1), float(2 * fill / np.ptp(corners, axis=1).max())
+    margin = np.ceil(reach / scale / spacing_).astype(int) + 2
+    start = [s.start - m for s, m in zip(inner, margin)]
+    stop = [s.stop + m for s, m in zip(inner, margin)]
+    whole = [slice(max(0, a), b) for a, b in zip(start, stop)]
+    missing = [(max(0, -a), max(0, b - n)) for a, b, n in zip(start, stop, mask.shape)]
+    near = np.pad(mask[tuple(whole)], missing)
+    outside, inside = (ndimage.distance_transform_edt(m, spacing_) for m in (~near, near))
+    distance = np.where(near, 0.5 * spacing_.min() - inside, outside - 0.5 * spacing_.min())
+    axis = np.linspace(-1, 1, size) / scale
+    places = np.stack(np.meshgrid(*(axis + c for c in centre), indexing="ij")) / spacing_[:, None, None, None]
+    offset = np.array(start)[:, None, None, None]
+    values = ndimage.map_coordinates(distance, places - offset, order=1, mode="nearest") * scale
+    return TSDF(values.clip(-reach, reach).astype(np.float32), float(reach), centre, scale)
+
+
 def surface(values: Array, name: str = "volume") -> trimesh.Trimesh:
     """Return where a volume over the cube is zero, by marching cubes; normals face outwards.
 
