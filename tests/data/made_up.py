@@ -1,6 +1,8 @@
-"""Made-up registries, wheels and volumes for the tests of the data room."""
+"""Made-up registries, wheels, packages and volumes for the tests of the data room."""
 
 import hashlib
+import io
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -58,3 +60,32 @@ def make_nifti(path, array, affine=None, slope=None, shift=None):
 def listing(folder):
     """Return the names of everything below a folder, hidden and temporary files included."""
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*")) if Path(folder).exists() else []
+
+
+def make_deb(folder, members, version="1.0", kind="xz", after=b""):
+    """Write a Debian package in the official format, holding ``members`` (name: bytes, or a TarInfo)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    package = folder / f"tinydata_{version}_all.deb"
+    parts = {"debian-binary": b"2.0\n", "control.tar.xz": _tar({"./control": b"Package: tinydata\n!"}, "xz")}
+    parts[f"data.tar.{kind}" if kind else "data.tar"] = _tar(members, kind) if kind in ("", "gz", "xz") else b"other"
+    package.write_bytes(b"!<arch>\n" + b"".join(_part(name, content) for name, content in parts.items()) + after)
+    return package
+
+
+def _part(name, content):
+    """Return one part of an ``ar`` archive: a header of 60 bytes, the content, and a line end to an even place."""
+    header = f"{name:<16}{1608597687:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode()
+    assert len(header) == 60
+    return header + content + b"\n" * (len(content) % 2)
+
+
+def _tar(members, kind):
+    """Return a compressed tar archive."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=f"w:{kind}") as archive:
+        for name, content in members.items():
+            info = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if info is not content:
+                info.size = len(content)
+            archive.addfile(info, None if info is content else io.BytesIO(content))
+    return file.getvalue()

