@@ -100,3 +100,38 @@ def test_parts_touching_in_no_vertex_are_apart():
         trimesh.util.concatenate([_ball(), trimesh.creation.box(), _ball().apply_translation([9, 0, 0])])
     )
     assert sorted(len(p.faces) for p in parts) == [12, 320, 320]
+
+
+def test_bytes_are_read_like_files():
+    found = meshes.parse(_bytes("stl"), "stl")
+    assert found.is_watertight and len(found.faces) == len(_ball().faces)
+    with pytest.raises(InvalidInput, match=r"chair is no mesh that is read here"):
+        meshes.parse(b"", "", "chair")
+
+
+def test_a_flat_part_is_a_sheet_however_it_is_bent_a_little():
+    leaf = np.array([[0, 0, 0], [1, 0, 0.2], [2, 0, 0], [1, 1, 0], [1, -1, 0]], dtype=float)
+    assert meshes.is_sheet(leaf, np.array([[0, 1, 3], [1, 2, 3], [0, 4, 1], [1, 4, 2]]))
+    assert not meshes.is_sheet(_ball().vertices, _ball().faces.astype(np.int64))
+
+
+def _without(mesh, keep):
+    return trimesh.Trimesh(mesh.vertices, mesh.faces[keep(mesh.triangles_center)], process=False)
+
+
+def test_closed_is_where_every_edge_has_two_sides():
+    ball = _ball()
+    assert meshes.is_closed(ball.faces.astype(np.int64))
+    assert not meshes.is_closed(ball.faces[1:].astype(np.int64))
+    turned = ball.faces.astype(np.int64).copy()
+    turned[0] = turned[0, ::-1]
+    assert not meshes.is_closed(turned)
+
+
+def test_a_basket_and_a_tube_are_shells_and_a_ball_with_a_hole_is_not():
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    tube = trimesh.creation.cylinder(0.3, 2, sections=24).subdivide().subdivide()
+    basket, hole = (_without(ball, lambda c, top=top: c[:, 2] < top) for top in (0.3, 0.9))
+    pipe = _without(tube, lambda c: np.abs(c[:, 2]) < 0.99)
+    for mesh, shell in ((basket, True), (pipe, True), (hole, False), (ball, False)):
+        assert meshes.is_shell(mesh.vertices, mesh.faces.astype(np.int64)) is shell

@@ -59,6 +59,26 @@ def test_holes_are_closed():
     assert tsdf.occupancy_iou(found, whole) > 0.93
 
 
+def test_a_basket_stays_open_and_has_no_second_wall():
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    bowl = trimesh.Trimesh(ball.vertices, ball.faces[ball.triangles_center[:, 2] < 0.3], process=False)
+    found = tsdf.from_mesh(bowl, SIZE, reach=3 * STEP)
+    back = found.mesh()
+    away = igl.point_mesh_squared_distance(np.asarray(back.vertices), bowl.vertices, bowl.faces.astype(np.int64))[0]
+    assert np.sqrt(away.max()) < STEP / found.scale
+    assert _kept(found, bowl) == 1
+    with pytest.raises(InvalidInput, match=r"1 of 1 parts"):
+        tsdf.from_mesh(bowl, SIZE, sheets="refuse")
+
+
+def test_an_inside_wider_than_the_truncation_has_no_hollow_behind_a_hole():
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    hole = trimesh.Trimesh(ball.vertices, ball.faces[ball.triangles_center[:, 2] < 0.93], process=False)
+    found, whole = (tsdf.from_mesh(mesh, SIZE, reach=2 * STEP).values for mesh in (hole, ball))
+    assert found[SIZE // 2, SIZE // 2, SIZE // 2] == pytest.approx(-2 * STEP)
+    assert tsdf.occupancy_iou(found, whole) > 0.9
+
+
 def test_a_deep_inside_is_inside_far_from_any_surface():
     found = tsdf.from_mesh(trimesh.creation.icosphere(subdivisions=3), SIZE, reach=0.1)
     assert found.values[SIZE // 2, SIZE // 2, SIZE // 2] == pytest.approx(-0.1)

@@ -8,6 +8,7 @@ from pathlib import Path
 import igl
 import numpy as np
 import trimesh
+from scipy import ndimage
 
 from wavelab.errors import DataCorrupt, DataUnavailable, InvalidInput
 
@@ -120,3 +121,39 @@ def is_sheet(vertices: np.ndarray, faces: np.ndarray, samples: int = 400) -> boo
     middles = corners[chosen].mean(1)
     sides = igl.fast_winding_number(vertices, faces, np.concatenate([middles - shift, middles + shift]))
     return float(np.median(np.abs(sides).reshape(2, -1).max(0))) < 0.75
+
+
+def is_closed(faces: np.ndarray) -> bool:
+    """Return whether every edge is passed as often forwards as backwards; then winding numbers are whole."""
+    ends = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    forwards, backwards = (np.sort(e @ [int(faces.max()) + 1, 1]) for e in (ends, ends[:, ::-1]))
+    return bool((forwards == backwards).all())
+
+
+def is_shell(vertices: np.ndarray, faces: np.ndarray, size: int = 20, share: float = 0.6) -> bool:
+    """Return whether a connected part is wide open, as a basket, a tube or a room without a front wall.
+
+    It is where a ball gets out from the place deepest inside that has ``share`` of the radius that fits there.
+
+    Args:
+        vertices: ``(v, 3)``.
+        faces: ``(f, 3)``.
+        size: points a side of the grid on which the way out is looked for.
+        share: of the radius; a smaller one takes smaller holes for openings.
+    """
+    if is_closed(faces):
+        return False
+    low, high = vertices.min(0), vertices.max(0)
+    margin = 0.35 * (high - low).min()
+    axes = np.linspace(low - margin, high + margin, size)
+    points = np.stack(np.meshgrid(*axes.T, indexing="ij"), -1).reshape(-1, 3)
+    within = ((points > low) & (points < high)).all(1)
+    distance = np.sqrt(igl.point_mesh_squared_distance(points, vertices, faces)[0])
+    within[within] = np.abs(igl.fast_winding_number(vertices, faces, points[within])) > 0.5
+    if not within.any():
+        return False
+    deepest = np.argmax(np.where(within, distance, 0))
+    regions = ndimage.label((distance >= share * distance[deepest]).reshape((size,) * 3))[0]
+    inner = regions == regions.flat[deepest]
+    inner[1:-1, 1:-1, 1:-1] = False
+    return bool(inner.any())

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
 from wavelab.errors import InvalidInput
-from wavelab.shapes.meshes import checked, components, is_sheet
+from wavelab.shapes.meshes import checked, components, is_closed, is_sheet, is_shell
 
 Array = np.ndarray
 FILL = 0.9  # half side of the cube that a shape touches
@@ -63,9 +63,9 @@ def from_mesh(
     r"""Return the TSDF of a mesh, also where its parts overlap, have holes or face inwards.
 
     Each connected part has a distance of its own, and its inside is where the winding number exceeds 1/2 in absolute
-    value; the shape is the union of its parts, so its distance is their minimum. A part that encloses nothing, a
-    sheet, becomes a plate, one and a half grid distances thick; and so do the places of other parts that are thinner,
-    since the grid would lose them.
+    value; the shape is the union of its parts, so its distance is their minimum. Holes are closed. Sheets, which
+    enclose nothing, and shells that are wide open, as a basket is, become plates, one and a half grid distances thick;
+    so do the places of other parts that are thinner, since the grid would lose them.
 
     Args:
         mesh: triangles in any units.
@@ -97,15 +97,15 @@ def from_mesh(
     low, high = mesh.bounds
     centre, scale = (low + high) / 2, float(2 * fill / (high - low).max())
     parts = [((part.vertices - centre) * scale, part.faces.astype(np.int64)) for part in components(mesh)]
-    open_parts = [is_sheet(*part) for part in parts]
+    open_parts = [is_sheet(*part) or is_shell(*part) for part in parts]
     if sheets == "refuse" and any(open_parts):
         raise InvalidInput(f"{name}: {sum(open_parts)} of {len(parts)} parts enclose nothing; they are open sheets.")
     values = np.full((size,) * 3, reach, dtype=np.float32)
     solids, flat = ([part for part, sheet in zip(parts, open_parts) if sheet is wanted] for wanted in (False, True))
     for part in solids:
-        _add(values, *part, reach, False, _PLATE * step if thin == "thicken" else 0.0)
+        _add(values, *part, reach, False, thin == "thicken")
     if flat:  # thousands of leaves are one surface to the unsigned distance
-        _add(values, *_joined(flat), reach, True, _PLATE * step)
+        _add(values, *_joined(flat), reach, True)
     return TSDF(values, float(reach), centre, scale)
 
 
@@ -116,28 +116,30 @@ def _joined(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
     return np.concatenate([vertices for vertices, _ in parts]), np.concatenate(faces)
 
 
-def _add(values: Array, vertices: Array, faces: Array, reach: float, sheet: bool, half: float) -> None:
-    """Put the distance of one part into a volume; what is thinner than twice ``half`` becomes as thick as that."""
+def _add(values: Array, vertices: Array, faces: Array, reach: float, sheet: bool, thicken: bool = True) -> None:
+    """Put the distance of one part into a volume; sheets, and thin places too, become plates."""
     axis = np.linspace(-1, 1, len(values))
+    plate = _PLATE * (axis[1] - axis[0])
     box = tuple(
-        slice(*np.searchsorted(axis, [vertices[:, k].min() - reach - half, vertices[:, k].max() + reach + half]))
+        slice(*np.searchsorted(axis, [vertices[:, k].min() - reach - plate, vertices[:, k].max() + reach + plate]))
         for k in range(3)
     )
     axes = [axis[s] for s in box]
     shape = tuple(len(a) for a in axes)
     if 0 in shape:
         return
-    near = _near(axes, vertices, faces, reach + half)
+    near = _near(axes, vertices, faces, reach + plate)
     points = np.stack([a[i] for a, i in zip(axes, np.nonzero(near))], 1)
-    distance = np.full(shape, reach + half)
+    distance = np.full(shape, reach + plate)
     squared, _, feet = igl.point_mesh_squared_distance(points, vertices, faces)
     distance[near] = np.sqrt(squared)
     if sheet:
-        distance -= half
+        distance -= plate
     else:
-        distance = np.where(_inside(distance, near, axes, vertices, faces, reach), -distance, distance)
-        if half:
-            distance[near] = _thickened(distance[near], points, feet, vertices, faces, half)
+        doubtful = distance < 0.51 * (axis[1] - axis[0]) if is_closed(faces) else _within(axes, vertices)
+        distance = np.where(_inside(doubtful, axes, vertices, faces), -distance, distance)
+        if thicken:
+            distance[near] = _thickened(distance[near], points, feet, vertices, faces, plate)
     values[box] = np.minimum(values[box], distance.clip(-reach, reach))
 
 
@@ -179,15 +181,24 @@ def _middles(a: Array) -> tuple[Array, float]:
     return (a[starts] + a[ends]) / 2, float((a[ends] - a[starts]).max() / 2)
 
 
-def _inside(distance: Array, near: Array, axes: list[Array], vertices: Array, faces: Array, reach: float) -> Array:
-    """Return where the winding number exceeds 1/2; far from the surface one point of each region decides."""
-    band = near & (distance < reach)
-    regions, count = ndimage.label(~band)
+def _within(axes: list[Array], vertices: Array) -> Array:
+    """Return which grid points lie in the box of some vertices."""
+    x, y, z = ((a > low) & (a < high) for a, low, high in zip(axes, vertices.min(0), vertices.max(0)))
+    return x[:, None, None] & y[:, None] & z
+
+
+def _inside(doubtful: Array, axes: list[Array], vertices: Array, faces: Array) -> Array:
+    """Return where the winding number exceeds 1/2, asked at every doubtful point and once in each region of the others.
+
+    Between two neighbours of the grid that are both further than half their distance from the surface there is none.
+    So with a closed part only what is nearer is in doubt; through a hole, the inside has an end without a surface.
+    """
+    band, (regions, count) = doubtful, ndimage.label(~doubtful)
     first = np.unique(regions, return_index=True)[1][-count:] if count else np.empty(0, int)
     where = np.concatenate([np.flatnonzero(band), first])
-    points = np.stack([a[i] for a, i in zip(axes, np.unravel_index(where, distance.shape))], 1)
+    points = np.stack([a[i] for a, i in zip(axes, np.unravel_index(where, regions.shape))], 1)
     found = np.abs(igl.fast_winding_number(vertices, faces, points)) > 0.5
-    inside = np.zeros(distance.shape, dtype=bool)
+    inside = np.zeros(regions.shape, dtype=bool)
     inside[band] = found[: band.sum()]
     answers = np.concatenate([[False], found[band.sum() :]])
     return np.where(band, inside, answers[regions])
