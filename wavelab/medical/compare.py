@@ -91,7 +91,7 @@ def predictor_corrector(
 @torch.no_grad()
 def annealed_langevin(
     net: nn.Module, scans: Scans, generator: torch.Generator, *, strength: float = 1.0, steps: int = 12,
-    steps_per_level: int = 5, step_size: float = 0.2, top: float = 1.0, inner: int = 4,
+    steps_per_level: int = 5, step_size: float = 0.5, top: float = 1.0, inner: int = 4,
 ) -> Tensor:  # fmt: skip
     """Sample by Langevin steps at falling noise levels, each with data consistency, and denoise at the last.
 
