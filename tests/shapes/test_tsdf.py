@@ -116,6 +116,21 @@ def test_a_closed_plate_thinner_than_the_grid_keeps_its_surface(thickness):
         assert _kept(tsdf.from_mesh(plate, SIZE, thin="keep"), plate) < 0.9
 
 
+def test_a_tree_of_thousands_of_closed_leaves_is_one_surface(monkeypatch):
+    rng = np.random.default_rng(0)
+    leaf = trimesh.creation.box((0.1, 0.004, 0.05))
+    turns = trimesh.transformations.random_rotation_matrix
+    leaves = [leaf.copy().apply_transform(turns(rng.random(3))).apply_translation(p) for p in rng.normal(size=(300, 3))]
+    tree = trimesh.util.concatenate([*leaves, trimesh.creation.cylinder(0.1, 3)])
+    calls, add = [], tsdf._add
+    monkeypatch.setattr(tsdf, "_add", lambda *arguments: calls.append(arguments) or add(*arguments))
+    found = tsdf.from_mesh(tree, SIZE)
+    assert len(calls) == 2 and _kept(found, tree) > 0.98
+    calls.clear()
+    tsdf.from_mesh(leaves[0], SIZE)  # alone it is as large as the cube
+    assert len(calls) == 1 and calls[0][4] is False
+
+
 def test_what_is_thick_enough_is_left_alone_edges_and_corners_too():
     solid = trimesh.creation.box((1, 0.6, 0.4))
     solid.apply_transform(trimesh.transformations.rotation_matrix(0.7, [3, 1, 2]))

@@ -97,7 +97,8 @@ def from_mesh(
     low, high = mesh.bounds
     centre, scale = (low + high) / 2, float(2 * fill / (high - low).max())
     parts = [((part.vertices - centre) * scale, part.faces.astype(np.int64)) for part in components(mesh)]
-    open_parts = [is_sheet(*part) or is_shell(*part) for part in parts]
+    leaves = [thin == sheets == "thicken" and _is_leaf(*part, step) for part in parts]
+    open_parts = [leaf or is_sheet(*part) or is_shell(*part) for leaf, part in zip(leaves, parts)]
     if sheets == "refuse" and any(open_parts):
         raise InvalidInput(f"{name}: {sum(open_parts)} of {len(parts)} parts enclose nothing; they are open sheets.")
     values = np.full((size,) * 3, reach, dtype=np.float32)
@@ -107,6 +108,16 @@ def from_mesh(
     if flat:  # thousands of leaves are one surface to the unsigned distance
         _add(values, *_joined(flat), reach, True)
     return TSDF(values, float(reach), centre, scale)
+
+
+def _is_leaf(vertices: Array, faces: Array, step: float) -> bool:
+    """Return whether a part is small and so thin that closed or not makes no difference; a tree has thousands."""
+    if np.ptp(vertices, axis=0).max() > 6 * step:
+        return False
+    corners = (vertices - vertices.mean(0))[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    volume, area = np.abs((corners[:, 0] * normals).sum()) / 6, np.linalg.norm(normals, axis=1).sum() / 2
+    return bool(2 * volume < 0.5 * step * area)
 
 
 def _joined(parts: list[tuple[Array, Array]]) -> tuple[Array, Array]:
