@@ -109,3 +109,10 @@ def test_jobs_that_hang_fail_or_die_do_not_stop_the_others():
     assert [o.value for o in found] == [10, None, None, None, 5, 2]
     assert [bool(o.error) for o in found] == [False, True, True, True, False, False]
     assert "longer than 8 s" in found[1].error and "ZeroDivisionError" in found[2].error and "died" in found[3].error
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_calls_in_parallel_come_back_in_order_and_errors_are_raised(workers):
+    assert batch.mapped(job, [(1,), (2,), (5,)], workers=workers, progress=False) == [10, 5, 2]
+    with pytest.raises(ZeroDivisionError):
+        batch.mapped(job, [(1,), (0,)], workers=workers, progress=False)

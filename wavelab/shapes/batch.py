@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -86,10 +88,10 @@ def run(
             late = [pipe for pipe, (_, w) in busy.items() if pipe not in ready and time.monotonic() - w.began > limit]
             for pipe in [*ready, *late]:
                 number, worker = busy.pop(pipe)
-                value, error = (None, f"took longer than {limit:g} s") if pipe in late else _answer(pipe)
+                value, error, usable = _late(limit) if pipe in late else _answer(pipe)
                 done[number] = Outcome(worker.name, value, error, time.monotonic() - worker.began)
                 bar.update()
-                if worker.process.is_alive() and pipe not in late:
+                if usable:
                     idle.append(worker)
                 else:
                     worker.stop()
@@ -101,11 +103,46 @@ def run(
     return [done[number] for number in range(len(jobs))]
 
 
-def _answer(pipe: Connection) -> tuple[Any, str | None]:
+def mapped(
+    function: Callable[..., Any],
+    arguments: Sequence[tuple[Any, ...]],
+    *,
+    workers: int = -1,
+    progress: bool = True,
+    unit: str = "shape",
+) -> list[Any]:
+    """Call a function with each of many arguments in parallel processes; the first error stops all.
+
+    Args:
+        function: of a module.
+        arguments: of the calls.
+        workers: processes; -1 for one each core. With 1, or one call, everything happens here.
+        progress: whether to draw a bar.
+        unit: what the bar counts.
+
+    Returns:
+        What the calls returned, in their order.
+    """
+    workers = min(len(arguments), (os.cpu_count() or 1) if workers < 1 else workers)
+    with contextlib.ExitStack() as stack:
+        call = map
+        if workers > 1:
+            context = multiprocessing.get_context("spawn")
+            call = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context)).map
+        found = call(function, *zip(*arguments, strict=True))
+        return list(tqdm(found, total=len(arguments), disable=not progress, unit=unit))
+
+
+def _late(limit: float) -> tuple[Any, str | None, bool]:
+    return None, f"took longer than {limit:g} s", False
+
+
+def _answer(pipe: Connection) -> tuple[Any, str | None, bool]:
+    """Return value, error, and whether the worker can go on."""
     try:
-        return pipe.recv()
+        return *pipe.recv(), True
     except EOFError:
-        return None, "its process died"
+        return None, "its process died", False
 
 
 def _serve(function: Callable[..., Any], pipe: Connection) -> None:

@@ -6,14 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-import joblib
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from wavelab.errors import DataCorrupt, InvalidInput
 from wavelab.paths import cache_dir
-from wavelab.shapes import airplanes, assembly, chairs, solids
+from wavelab.shapes import airplanes, assembly, batch, chairs, solids
 from wavelab.shapes.coefficients import Pyramid
 from wavelab.shapes.parametric import shape
 from wavelab.shapes.tsdf import VOXELS
@@ -62,9 +60,8 @@ def parametric(
         except (DataCorrupt, KeyError):
             path.unlink(missing_ok=True)  # it can be made again
     parts = [seeds[k : k + _TOGETHER] for k in range(0, len(seeds), _TOGETHER)]
-    jobs = (joblib.delayed(_encoded)(kind, part, pyramid, reach) for part in parts)
-    made = joblib.Parallel(workers, return_as="generator")(jobs)
-    made = list(tqdm(made, total=len(parts), disable=not progress, unit=f"×{_TOGETHER} {kind}s"))
+    jobs = [(kind, part, pyramid, reach) for part in parts]
+    made = batch.mapped(_encoded, jobs, workers=workers, progress=progress, unit=f"×{_TOGETHER} {kind}s")
     coarse, detail = (torch.cat([part[k] for part in made]) for k in (0, 1))
     save_tensors({"coarse": coarse, "detail": detail}, path)
     return coarse, detail

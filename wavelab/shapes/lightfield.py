@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-import joblib
 import numpy as np
 import torch
 import trimesh
@@ -25,6 +24,7 @@ from skimage.measure import find_contours
 from tqdm.auto import tqdm
 
 from wavelab.errors import InvalidInput
+from wavelab.shapes import batch
 from wavelab.shapes.silhouettes import dodecahedron, moments, silhouettes
 from wavelab.shapes.tsdf import surface
 
@@ -193,10 +193,12 @@ def light_fields(
     """
     if len(shapes) == 0:
         raise InvalidInput("There are no shapes to describe; give at least one.")
-    describe = joblib.delayed(light_field)
-    jobs = (describe(shape, fields=fields, size=size, name=f"shape {k}") for k, shape in enumerate(shapes))
-    found = joblib.Parallel(workers, return_as="generator")(jobs)
-    return np.stack(list(tqdm(found, total=len(shapes), disable=not progress, unit="shape")))
+    jobs = [(shape, fields, size, f"shape {k}") for k, shape in enumerate(shapes)]
+    return np.stack(batch.mapped(_one_field, jobs, workers=workers, progress=progress))
+
+
+def _one_field(shape: Array | trimesh.Trimesh, fields: int, size: int, name: str) -> Array:
+    return light_field(shape, fields=fields, size=size, name=name)
 
 
 def lightfield_matrix(a: Array, b: Array, *, align: bool = True, progress: bool = True) -> Array:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import joblib
 import numpy as np
 import trimesh
 from scipy.optimize import linear_sum_assignment
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 
 from wavelab.errors import InvalidInput
 from wavelab.metrics import Interval, interval
+from wavelab.shapes import batch
 
 Array = np.ndarray
 
@@ -130,9 +130,8 @@ def earth_mover_matrix(a: Array, b: Array, *, workers: int = -1, progress: bool 
         float64, shape ``(A, B)``.
     """
     a_, b_ = _clouds(a), _clouds(b)
-    jobs = (joblib.delayed(_assigned)(cloud, b_[k + 1 :] if a is b else b_) for k, cloud in enumerate(a_))
-    rows = joblib.Parallel(workers, return_as="generator")(jobs)
-    rows = list(tqdm(rows, total=len(a_), disable=not progress, unit="shape"))
+    jobs = [(cloud, b_[k + 1 :] if a is b else b_) for k, cloud in enumerate(a_)]
+    rows = batch.mapped(_assigned, jobs, workers=workers, progress=progress)
     if a is not b:
         return np.array(rows)
     upper = np.array([np.pad(row, (len(a_) - len(row), 0)) for row in rows])
