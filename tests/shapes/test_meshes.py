@@ -135,3 +135,11 @@ def test_a_basket_and_a_tube_are_shells_and_a_ball_with_a_hole_is_not():
     pipe = _without(tube, lambda c: np.abs(c[:, 2]) < 0.99)
     for mesh, shell in ((basket, True), (pipe, True), (hole, False), (ball, False)):
         assert meshes.is_shell(mesh.vertices, mesh.faces.astype(np.int64)) is shell
+
+
+@pytest.mark.parametrize("extents", [(1, 12, 1), (1, 40, 1), (1, 1, 0.1)])
+def test_a_long_or_flat_box_with_a_tiny_hole_is_no_shell(extents):
+    """The way out must not be looked for in steps that jump through walls."""
+    box = trimesh.creation.box(extents)
+    vertices, faces = trimesh.remesh.subdivide_to_size(box.vertices, box.faces, 0.2)
+    assert not meshes.is_shell(np.asarray(vertices), np.asarray(faces)[1:].astype(np.int64))

@@ -130,30 +130,40 @@ def is_closed(faces: np.ndarray) -> bool:
     return bool((forwards == backwards).all())
 
 
-def is_shell(vertices: np.ndarray, faces: np.ndarray, size: int = 20, share: float = 0.6) -> bool:
+def is_shell(vertices: np.ndarray, faces: np.ndarray, share: float = 0.6, most: int = 60_000) -> bool:
     """Return whether a connected part is wide open, as a basket, a tube or a room without a front wall.
 
-    It is where a ball gets out from the place deepest inside that has ``share`` of the radius that fits there.
+    It is where a ball gets out from the place deepest inside that has ``share`` of the radius that fits there. The way
+    out is looked for on a grid whose steps are too short to jump through a wall; where that would take too many points
+    the part is as thin as a sheet of paper, and no shell.
 
     Args:
         vertices: ``(v, 3)``.
         faces: ``(f, 3)``.
-        size: points a side of the grid on which the way out is looked for.
         share: of the radius; a smaller one takes smaller holes for openings.
+        most: points of the grid.
     """
     if is_closed(faces):
         return False
     low, high = vertices.min(0), vertices.max(0)
     margin = 0.35 * (high - low).min()
-    axes = np.linspace(low - margin, high + margin, size)
-    points = np.stack(np.meshgrid(*axes.T, indexing="ij"), -1).reshape(-1, 3)
-    within = ((points > low) & (points < high)).all(1)
-    distance = np.sqrt(igl.point_mesh_squared_distance(points, vertices, faces)[0])
-    within[within] = np.abs(igl.fast_winding_number(vertices, faces, points[within])) > 0.5
-    if not within.any():
-        return False
-    deepest = np.argmax(np.where(within, distance, 0))
-    regions = ndimage.label((distance >= share * distance[deepest]).reshape((size,) * 3))[0]
+    step = max(0.085 * (high - low).min(), float(np.prod(high - low + 2 * margin) / most) ** (1 / 3))
+    for _ in range(2):
+        axes = [np.arange(a, b + step, step) for a, b in zip(low - margin, high + margin)]
+        shape = tuple(len(axis) for axis in axes)
+        if np.prod(shape) > 2 * most:
+            return False
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+        within = ((points > low) & (points < high)).all(1)
+        distance = np.sqrt(igl.point_mesh_squared_distance(points, vertices, faces)[0])
+        within[within] = np.abs(igl.fast_winding_number(vertices, faces, points[within])) > 0.5
+        if not within.any():
+            return False
+        deepest = np.argmax(np.where(within, distance, 0))
+        if step <= 1.5 * share * distance[deepest]:
+            break
+        step = share * distance[deepest]
+    regions = ndimage.label((distance >= share * distance[deepest]).reshape(shape))[0]
     inner = regions == regions.flat[deepest]
     inner[1:-1, 1:-1, 1:-1] = False
     return bool(inner.any())
