@@ -12,8 +12,8 @@ from wavelab.shapes.solids import Array, Box, Lathe, Solid
 
 def chair(rng: np.random.Generator) -> Union:
     """Draw a chair: seat, what carries it, back, arms."""
-    seat = _Seat(rng)
     base = rng.choice(["legs", "swivel", "sled", "block"], p=[0.6, 0.18, 0.14, 0.08])
+    seat = _Seat(base, rng)
     parts = seat.solids() + {"legs": _legs, "swivel": _swivel, "sled": _sled, "block": _block}[base](seat, rng)
     stool = base != "block" and rng.random() < 0.07
     if not stool:
@@ -26,11 +26,12 @@ def chair(rng: np.random.Generator) -> Union:
 class _Seat:
     """Measures of the seat that all other parts refer to."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, base: str, rng: np.random.Generator) -> None:
         self.half_x, self.half_z = rng.uniform(0.19, 0.3), rng.uniform(0.19, 0.28)
-        self.top = rng.uniform(0.4, 0.5) if rng.random() < 0.88 else rng.uniform(0.6, 0.75)
-        self.thick = rng.uniform(0.035, 0.06) if rng.random() < 0.7 else rng.uniform(0.06, 0.13)
-        self.round = rng.random() < 0.18
+        high = rng.random() < 0.12 and base != "block"
+        self.top = rng.uniform(0.6, 0.75) if high else rng.uniform(0.4, 0.5)
+        self.thick = rng.uniform(0.055, 0.08) if rng.random() < 0.7 else rng.uniform(0.06, 0.13)
+        self.round = rng.random() < 0.18 and base in ("legs", "swivel")
         self.tilt = rng.uniform(0.0, 0.06)
         if self.round:
             self.half_z = self.half_x
@@ -55,7 +56,7 @@ class _Seat:
 
 def _legs(seat: _Seat, rng: np.random.Generator) -> list[Solid]:
     """Four legs, straight or splayed, round or square, with or without stretchers."""
-    thick = rng.uniform(0.017, 0.03)
+    thick = rng.uniform(0.028, 0.042)
     splay, taper = rng.choice([0.0, rng.uniform(0.02, 0.09)]), rng.uniform(0.65, 1.0)
     square = rng.random() < 0.5 and splay == 0
     tops, feet = {}, {}
@@ -75,7 +76,7 @@ def _legs(seat: _Seat, rng: np.random.Generator) -> list[Solid]:
 
 def _stretchers(tops: dict, feet: dict, thick: float, rng: np.random.Generator) -> list[Solid]:
     kind = rng.choice(["none", "sides", "box", "h"], p=[0.5, 0.15, 0.2, 0.15])
-    share, bar = rng.uniform(0.25, 0.55), max(0.8 * thick, 0.016)
+    share, bar = rng.uniform(0.25, 0.55), max(0.85 * thick, 0.025)
     at = {key: feet[key] + share * (tops[key] - feet[key]) for key in tops}
     sides = [(at[x, -1], at[x, 1]) for x in (-1, 1)]
     across = [(at[-1, z], at[1, z]) for z in (-1, 1)]
@@ -86,7 +87,7 @@ def _stretchers(tops: dict, feet: dict, thick: float, rng: np.random.Generator) 
 
 def _swivel(seat: _Seat, rng: np.random.Generator) -> list[Solid]:
     """A column on a star of feet, or on a plate."""
-    column = rng.uniform(0.025, 0.04)
+    column = rng.uniform(0.03, 0.045)
     parts: list[Solid] = [Lathe.rod((0, 0.04, 0), (0, seat.top - seat.thick / 2, 0), column)]
     radius = rng.uniform(0.2, 0.3)
     if rng.random() < 0.3:
@@ -97,7 +98,7 @@ def _swivel(seat: _Seat, rng: np.random.Generator) -> list[Solid]:
     for angle in 2 * np.pi * (np.arange(feet) / feet) + np.pi / 2:
         out = np.array([np.cos(angle), 0, np.sin(angle)])
         tip = radius * out + [0, low, 0]
-        parts.append(Lathe.rod((0, hub, 0), tip, 0.026, 0.018))
+        parts.append(Lathe.rod((0, hub, 0), tip, 0.034, 0.028))
         if castors:
             across = np.array([-out[2], 0, out[0]])
             parts.append(Lathe.rod(tip - [0, 0.025, 0] - 0.022 * across, tip - [0, 0.025, 0] + 0.022 * across, 0.03))
@@ -106,7 +107,7 @@ def _swivel(seat: _Seat, rng: np.random.Generator) -> list[Solid]:
 
 def _sled(seat: _Seat, rng: np.random.Generator) -> list[Solid]:
     """Two bent tubes: with two legs a side, or free in the air behind (cantilever)."""
-    tube, free = rng.uniform(0.016, 0.022), rng.random() < 0.5
+    tube, free = rng.uniform(0.027, 0.033), rng.random() < 0.5
     parts: list[Solid] = []
     for x in (-1, 1):
         front, rear = seat.corner(x, 1, tube), seat.corner(x, -1, tube)
@@ -161,9 +162,9 @@ class _Back:
 
 def _back(seat: _Seat, rng: np.random.Generator) -> list[Solid]:
     """A back of one of five kinds."""
-    back, thick = _Back(seat, rng), rng.uniform(0.015, 0.022)
+    back, thick = _Back(seat, rng), rng.uniform(0.026, 0.034)
     kind = rng.choice(["panel", "slats", "ladder", "spindles", "low panel"], p=[0.34, 0.18, 0.2, 0.14, 0.14])
-    posts = [Lathe.rod(back.at(x, 0), back.at(x, 1), rng.uniform(0.017, 0.023)) for x in (-0.95, 0.95)]
+    posts = [Lathe.rod(back.at(x, 0), back.at(x, 1), rng.uniform(0.026, 0.033)) for x in (-0.95, 0.95)]
     if kind == "panel":
         bottom = rng.choice([0.0, rng.uniform(0.05, 0.25)])
         panel = back.rail((1 + bottom) / 2, (back.height * (1 - bottom) / 2, thick * rng.uniform(1, 1.8)))
@@ -173,21 +174,21 @@ def _back(seat: _Seat, rng: np.random.Generator) -> list[Solid]:
         return back.rail(0.8, (0.2 * back.height, thick)) + posts
     if kind == "ladder":
         rungs = np.linspace(rng.uniform(0.2, 0.4), 1, rng.integers(2, 5))[:-1]
-        half = min(rng.uniform(0.018, 0.04), 0.3 * back.height / len(rungs))
+        half = min(rng.uniform(0.027, 0.05), 0.3 * back.height / len(rungs))
         return top + posts + [part for up in rungs for part in back.rail(up, (half, thick))]
-    count = rng.integers(3, 7)
+    count = rng.integers(2, 6)
     places = np.linspace(-0.95, 0.95, count + 2)[1:-1]
     if kind == "spindles":
-        rods: list[Solid] = [Lathe.rod(back.at(x, 0), back.at(x, 1), 0.016) for x in places]
+        rods: list[Solid] = [Lathe.rod(back.at(x, 0), back.at(x, 1), 0.025) for x in places]
         return top + posts + rods
-    wide = min(rng.uniform(0.018, 0.035), 0.6 * back.width / (count + 1))
+    wide = min(rng.uniform(0.027, 0.045), 0.6 * back.width / (count + 1))
     slats: list[Solid] = [board(back.at(x, 0), back.at(x, 1), wide, thick) for x in places]
     return top + posts + slats
 
 
 def _arms(seat: _Seat, base: str, rng: np.random.Generator) -> list[Solid]:
     """Arm rests on posts, or closed sides."""
-    high, wide = seat.top + rng.uniform(0.16, 0.24), rng.uniform(0.02, 0.04)
+    high, wide = seat.top + rng.uniform(0.16, 0.24), rng.uniform(0.03, 0.05)
     half, closed = rng.uniform(0.75, 0.95) * seat.half_z, base == "block" or rng.random() < 0.15
     posts = [(0.8,), (0.8, -0.6)][rng.integers(2)]
     low = 0.0 if base == "block" else seat.under
@@ -198,8 +199,8 @@ def _arms(seat: _Seat, base: str, rng: np.random.Generator) -> list[Solid]:
             parts.append(Box((place, (low + high) / 2, 0), (1.2 * wide, (high - low) / 2, seat.half_z)))
             continue
         rear = -1.05 * seat.half_z  # where the back is
-        parts.append(Box((place, high, (half + rear) / 2), (wide, 0.018, (half - rear) / 2)))
-        parts += [Lathe.rod((place, seat.under, z * half), (place, high, z * half), 0.018) for z in posts]
+        parts.append(Box((place, high, (half + rear) / 2), (wide, 0.027, (half - rear) / 2)))
+        parts += [Lathe.rod((place, seat.under, z * half), (place, high, z * half), 0.026) for z in posts]
         parts += [
             board((0, seat.top - 0.02, z * half), (place, seat.top - 0.02, z * half), 0.018, 0.016) for z in posts
         ]
