@@ -60,9 +60,7 @@ def distances(seconds: float) -> None:
     times = smallest_times({"matrix": lambda: chamfer_matrix(a, b, progress=False), "pairs": pairs}, seconds)
     whole = times["matrix"] * (200 / CLOUDS) ** 2
     ratio = times["pairs"] / times["matrix"]
-    print(
-        f"Chamfer, {CLOUDS} x {CLOUDS} clouds of {POINTS}: {times['matrix']:.2f} s, {ratio:.1f} times as fast as"
-    )
+    print(f"Chamfer, {CLOUDS} x {CLOUDS} clouds of {POINTS}: {times['matrix']:.2f} s, {ratio:.1f} times as fast as")
     print(f"pair by pair ({times['pairs']:.2f} s); 200 x 200 clouds would take {whole / 60:.1f} min")
 
 
