@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from wavelab import networks
+from wavelab.errors import InvalidInput
 from wavelab.shapes.auto_decoder import AutoDecoder
 from wavelab.shapes.gans import CodeGAN, ImplicitAutoencoder, VoxelGAN, game_loss
 from wavelab.shapes.point_diffusion import PROCESS, PointDiffusion
@@ -117,3 +118,10 @@ def test_the_auto_decoder_learns_its_table(tmp_path):
 def test_configurations_build_the_same_network(net):
     again = networks.build(net.config)
     assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("size", [4, 20, 16.0, True])
+@pytest.mark.parametrize("make", [VoxelGAN, ImplicitAutoencoder, lambda size: AutoDecoder(3, size)])
+def test_sizes_that_do_not_halve_to_four_are_refused(make, size):
+    with pytest.raises(InvalidInput, match="power of two"):
+        make(size)

@@ -215,6 +215,13 @@ def test_a_mask_gives_its_distance_in_millimetres():
     assert mesh.volume == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.05)
 
 
+def test_the_surface_of_a_mask_is_half_way_between_voxels_along_every_axis():
+    mask = np.zeros((16, 40, 40), dtype=bool)
+    mask[5:10, 12:28, 12:28] = True
+    bounds = tsdf.from_mask(mask, (2.5, 1.0, 1.0), 64).mesh().bounds
+    np.testing.assert_allclose(bounds, [[11.25, 11.5, 11.5], [23.75, 27.5, 27.5]], atol=0.3)
+
+
 def test_a_vertebra_of_the_patient_goes_through_the_pipeline():
     volume = chest_ct()
     mask = volume.labels() == volume.structures["vertebrae_T8"]
@@ -225,6 +232,12 @@ def test_a_vertebra_of_the_patient_goes_through_the_pipeline():
     assert tsdf.occupancy_iou(back, found.values) > 0.93
     voxels = mask.sum() * np.prod(volume.spacing)
     assert tsdf.TSDF(back, found.reach, found.centre, found.scale).mesh().volume == pytest.approx(voxels, rel=0.1)
+
+
+@pytest.mark.parametrize("options", [{"size": 4}, {"reach": np.nan}])
+def test_wrong_options_of_a_mask_are_refused(options):
+    with pytest.raises(InvalidInput, match=next(iter(options))):
+        tsdf.from_mask(np.ones((4, 4, 4)), (1, 1, 1), **options)
 
 
 @pytest.mark.parametrize(

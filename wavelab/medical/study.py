@@ -30,8 +30,8 @@ from wavelab.training import History, Training, train
 
 PHOTONS = 5e3  # a bin of the low-dose scans counts without a patient
 NOISE = 0.1  # of k-space, for a brain whose brightest tissue is 1
-TRUST = 2.0  # strength of the prior in samples that are fed back; with it their spread is their error
-NOISY_STRENGTH = 4.0  # of a score that has learnt the noise; the best on validation scans of the chest
+TRUST = 2.0  # strength of the prior in samples that are fed back
+NOISY_STRENGTH = 4.0  # for a score that has learnt the noise; close to the best on validation scans of the chest
 POSES = 6  # of every brain slice; the template's slices are too few to learn from and too alike
 MODES = ("clean", "noisy", "relabel", "feedback", "denoised", "wavelet", "hybrid", "paper")
 ONCE = ("feedback", "paper")  # modes that were trained with one seed

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from wavelab.diffusion.times import normal
 from wavelab.networks.base import Network, seeded
+from wavelab.shapes.gans import halvings
 
 
 class AutoDecoder(Network):
@@ -19,7 +20,7 @@ class AutoDecoder(Network):
 
     Args:
         shapes: number of training shapes.
-        size: points a side of the volumes, 4 times a power of two.
+        size: points a side of the volumes, a power of two of at least 8.
         latent: length of the code.
         width: channels at the finest level.
         weight: :math:`\beta`, in units of the mean squared error.
@@ -34,8 +35,7 @@ class AutoDecoder(Network):
     ) -> None:
         """Build table and decoder."""
         super().__init__(self.chosen(locals()))
-        levels = (size // 4).bit_length() - 1
-        widths = [width * 2**k for k in range(levels)][::-1]
+        widths = [width * 2**k for k in range(halvings(size))][::-1]
         with seeded(seed):
             self.means = nn.Embedding(shapes, latent)
             self.log_stds = nn.Embedding(shapes, latent)

@@ -40,9 +40,11 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
         self.process.start()
         theirs.close()
-        self.name, self.began = "", 0.0
+        self.name, self.began, self.ready = "", 0.0, False
 
     def begin(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """Hand over a job; its time counts from when the process is there."""
+        self.ready = self.ready or self.pipe.recv()
         self.name, self.began = name, time.monotonic()
         self.pipe.send(arguments)
 
@@ -146,8 +148,9 @@ def _answer(pipe: Connection) -> tuple[Any, str | None, bool]:
 
 
 def _serve(function: Callable[..., Any], pipe: Connection) -> None:
-    """Do what arrives until the other end closes."""
+    """Say that the process is there, then do what arrives until the other end closes."""
     try:
+        pipe.send(True)
         while True:
             arguments = pipe.recv()
             try:

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from wavelab.diffusion.times import normal
+from wavelab.errors import InvalidInput
 from wavelab.networks.base import Network, seeded
 
 
@@ -48,7 +49,7 @@ class VoxelGAN(Network):
     """A GAN of distance volumes: transposed convolutions from a code, convolutions to a logit.
 
     Args:
-        size: points a side of the volumes, 8 times a power of two.
+        size: points a side of the volumes, a power of two of at least 8.
         latent: length of the code.
         width: channels at the finest level.
         seed: what the initial weights are drawn from.
@@ -61,8 +62,7 @@ class VoxelGAN(Network):
     def __init__(self, size: int = 32, latent: int = 64, width: int = 16, seed: int = 0) -> None:
         """Build both players."""
         super().__init__(self.chosen(locals()))
-        levels = (size // 4).bit_length() - 1
-        widths = [width * 2**k for k in range(levels)]
+        widths = [width * 2**k for k in range(halvings(size))]
         with seeded(seed):
             self.generator = nn.Sequential(
                 nn.Linear(latent, widths[-1] * 4**3),
@@ -92,7 +92,7 @@ class ImplicitAutoencoder(Network):
     """A volume to a code, and a code with a point to the distance there.
 
     Args:
-        size: points a side of the volumes, 8 times a power of two.
+        size: points a side of the volumes, a power of two of at least 8.
         latent: length of the code.
         width: channels at the finest level of the encoder.
         hidden: units a layer of the decoder.
@@ -105,7 +105,7 @@ class ImplicitAutoencoder(Network):
     def __init__(self, size: int = 32, latent: int = 64, width: int = 16, hidden: int = 128, seed: int = 0) -> None:
         """Build encoder and decoder."""
         super().__init__(self.chosen(locals()))
-        widths = [width * 2**k for k in range((size // 4).bit_length() - 1)]
+        widths = [width * 2**k for k in range(halvings(size))]
         with seeded(seed):
             self.encoder = nn.Sequential(
                 *(layer for a, b in zip([1, *widths[:-1]], widths) for layer in _shrink(a, b)),
@@ -171,6 +171,17 @@ class CodeGAN(Network):
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw scaled codes ``(count, latent)``."""
         return self.generator(normal(next(self.parameters()).new_empty(count, self.config["noise"]), rng))
+
+
+def halvings(size: int) -> int:
+    """Return how often a side is halved down to 4 points.
+
+    Raises:
+        InvalidInput: a side that is not 8, 16, 32 and so on.
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or size < 8 or size & (size - 1):
+        raise InvalidInput(f"size is {size!r}; give a power of two of at least 8.")
+    return (size // 4).bit_length() - 1
 
 
 def _down(widths: Sequence[int]) -> list[tuple[int, int]]:

@@ -139,8 +139,7 @@ def light_field(shape: Array | trimesh.Trimesh, *, fields: int = 10, size: int =
     """Describe how a shape looks from all round, for :func:`lightfield_matrix`.
 
     Place and size of the shape do not matter, see :func:`wavelab.shapes.silhouettes.silhouettes`. Its orientation does,
-    unless the distance aligns. A volume of 64³ points takes about 0.15 s of a core; a mesh of large or thin triangles
-    about a second.
+    unless the distance aligns. A volume is faster than a mesh of large or thin triangles.
 
     Args:
         shape: a mesh, or a signed distance ``(n, n, n)``, negative inside, whose surface is taken.

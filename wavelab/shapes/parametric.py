@@ -1,6 +1,6 @@
 """Chairs and airplanes from a seeded generator, with exact distance and mesh: training shapes that anyone may use.
 
-No part is thinner than a voxel and a half of a 64³ grid.
+Most of them hang together on a 64³ grid; the tips of some wings and tails are thinner than a voxel of it.
 """
 
 from __future__ import annotations

@@ -83,12 +83,7 @@ def from_mesh(
     Source:
         Barill et al. (2018), Fast winding numbers for soups and clouds; libigl.
     """
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 8:
-        raise InvalidInput(f"size is {size!r}; give a whole number of at least 8.")
-    step = 2 / (size - 1)
-    reach = VOXELS * step if reach is None else reach
-    if not step <= reach <= 2:
-        raise InvalidInput(f"reach is {reach!r}; give at least a grid distance, {step:.4g}, and at most 2.")
+    step, reach = _grid(size, reach)
     if sheets not in ("thicken", "refuse"):
         raise InvalidInput(f"sheets is {sheets!r}; give 'thicken' or 'refuse'.")
     if thin not in ("thicken", "keep"):
@@ -108,6 +103,17 @@ def from_mesh(
     if flat:  # thousands of leaves are one surface to the unsigned distance
         _add(values, *_joined(flat), reach, True)
     return TSDF(values, float(reach), centre, scale)
+
+
+def _grid(size: int, reach: float | None) -> tuple[float, float]:
+    """Check the size of a grid and a truncation; return the distance of grid points, and the truncation."""
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 8:
+        raise InvalidInput(f"size is {size!r}; give a whole number of at least 8.")
+    step = 2 / (size - 1)
+    reach = VOXELS * step if reach is None else reach
+    if not step <= reach <= 2:
+        raise InvalidInput(f"reach is {reach!r}; give at least a grid distance, {step:.4g}, and at most 2.")
+    return step, reach
 
 
 def _is_leaf(vertices: Array, faces: Array, step: float) -> bool:
@@ -221,7 +227,8 @@ def from_mask(
 ) -> TSDF:  # fmt: skip
     """Return the TSDF of a labelled organ, straight from its voxels.
 
-    The distance is that to the middle between voxels inside and voxels outside, in mm, interpolated to the grid.
+    The distance is that to the middle between voxels inside and voxels outside, in mm, interpolated to the grid: from a
+    voxel to the nearest of the other kind, less half a voxel's width on that way.
 
     Args:
         mask: where the organ is, ``(a, b, c)``.
@@ -235,14 +242,15 @@ def from_mask(
         A TSDF whose axes are those of the mask, and whose mesh is in mm.
 
     Raises:
-        InvalidInput: an empty mask, one that is not of three axes, or a spacing that is not positive.
+        InvalidInput: an empty mask, one that is not of three axes, a spacing that is not positive, or a size or a
+            truncation out of range.
     """
     mask, spacing_ = np.asarray(mask, dtype=bool), np.asarray(spacing, dtype=float)
     if mask.ndim != 3 or spacing_.shape != (3,) or not (spacing_ > 0).all():
         raise InvalidInput(f"{name} has the shape {mask.shape} and the spacing {spacing}; expected three axes of each.")
     if not mask.any():
         raise InvalidInput(f"{name} is empty: no voxel is marked.")
-    reach = VOXELS * 2 / (size - 1) if reach is None else reach
+    reach = _grid(size, reach)[1]
     inner = ndimage.find_objects(mask.astype(np.uint8))[0]
     corners = np.array([[s.start - 0.5, s.stop - 0.5] for s in inner]) * spacing_[:, None]
     centre, scale = corners.mean(1), float(2 * fill / np.ptp(corners, axis=1).max())
@@ -252,13 +260,19 @@ def from_mask(
     whole = [slice(max(0, a), b) for a, b in zip(start, stop)]
     missing = [(max(0, -a), max(0, b - n)) for a, b, n in zip(start, stop, mask.shape)]
     near = np.pad(mask[tuple(whole)], missing)
-    outside, inside = (ndimage.distance_transform_edt(m, spacing_) for m in (~near, near))
-    distance = np.where(near, 0.5 * spacing_.min() - inside, outside - 0.5 * spacing_.min())
+    distance = np.where(near, -_to_border(near, spacing_), _to_border(~near, spacing_))
     axis = np.linspace(-1, 1, size) / scale
     places = np.stack(np.meshgrid(*(axis + c for c in centre), indexing="ij")) / spacing_[:, None, None, None]
     offset = np.array(start)[:, None, None, None]
     values = ndimage.map_coordinates(distance, places - offset, order=1, mode="nearest") * scale
     return TSDF(values.clip(-reach, reach).astype(np.float32), float(reach), centre, scale)
+
+
+def _to_border(mask: Array, spacing: Array) -> Array:
+    """Distance of each marked voxel to the middle of the last step to the nearest one that is not marked, in mm."""
+    distance, nearest = ndimage.distance_transform_edt(mask, spacing, return_indices=True)
+    way = (nearest - np.indices(mask.shape)) * spacing[:, None, None, None] / np.maximum(distance, 1e-9)
+    return distance - 0.5 * np.linalg.norm(way * spacing[:, None, None, None], axis=0)
 
 
 def surface(values: Array, name: str = "volume") -> trimesh.Trimesh:
