@@ -259,6 +259,32 @@ def test_ship_takes_the_last_of_several(load, trained):
     assert load()[1].steps == 6
 
 
+def test_half_precision(load, trained):
+    full, before = load()
+    whole, half = checkpoints.ship(NAME).stat().st_size, checkpoints.ship(NAME, half=True).stat().st_size
+    assert half < 0.7 * whole
+    model, manifest = load()
+    assert manifest.origin == "shipped" and manifest.precision == "float16" and manifest.sha256 != before.sha256
+    for name, value in full.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, rtol=2**-11, atol=1e-7)
+    assert all(value.dtype == torch.float32 for value in model.state_dict().values())
+    assert checkpoints.verify() == [] and not same(model, full)
+
+
+def test_a_weight_beyond_half_precision_is_refused(load, trained):
+    load()
+    path = trained[0] / checkpoints.MODEL
+    tensors, _ = state.load_tensors(path)
+    name = next(iter(tensors))
+    state.save_tensors(tensors | {name: tensors[name] + 1e6}, path)
+    manifest = json.loads((trained[0] / checkpoints.MANIFEST).read_text())
+    manifest["sha256"] = checkpoints.sha256(path)
+    (trained[0] / checkpoints.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InvalidInput, match="without half precision"):
+        checkpoints.ship(NAME, half=True)
+    assert not checkpoints.SHIPPED.exists()
+
+
 def test_command(load, shipped, capsys):
     assert checkpoints.main(["list"]) == 0
     told = capsys.readouterr().out

@@ -4,6 +4,7 @@ Usage:
     python -m wavelab.checkpoints list              trained models: shipped, finished and under way
     python -m wavelab.checkpoints verify            check hashes, sizes and manifests of the shipped ones
     python -m wavelab.checkpoints ship 08-patches   copy a finished training into data/checkpoints
+    python -m wavelab.checkpoints ship --half NAME  the same with weights in half precision, half as large
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from wavelab import networks
 from wavelab.errors import DataCorrupt, InvalidInput, UnknownName, WavelabError
@@ -27,7 +29,7 @@ from wavelab.paths import BUILD, ROOT, atomic_write, sha256
 from wavelab.training import History
 from wavelab.training.folder import CHECKPOINT
 from wavelab.training.loop import processes
-from wavelab.training.state import load_state, save_tensors
+from wavelab.training.state import load_state, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from wavelab.runtime import Run
@@ -135,12 +137,18 @@ def _check_name(name: str) -> None:
         raise InvalidInput(f"The checkpoint's name is {name!r}; give letters, digits and hyphens, as in '08-patches'.")
 
 
-def ship(name: str, profile: str = "cpu") -> Path:
+def ship(name: str, profile: str = "cpu", half: bool = False) -> Path:
     """Copy a finished training into ``data/checkpoints``; of several the one that ended last.
+
+    Args:
+        name: of the checkpoint.
+        profile: that it was trained on.
+        half: store weights in half precision, each within 0.05 per cent; a model computes in float32 all the same.
 
     Raises:
         UnknownName: there is no finished training of that name and profile.
-        InvalidInput: the file or all of them together would be too large to ship.
+        InvalidInput: the file or all of them together would be too large to ship, or a weight does not fit into half
+            precision.
         DataCorrupt: the file is damaged.
     """
     finished = sorted(TRAINING.glob(f"*.{profile}/*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
@@ -150,17 +158,29 @@ def ship(name: str, profile: str = "cpu") -> Path:
     manifest = Manifest.load(known[name] / MANIFEST)
     _check_hash(known[name] / MODEL, manifest)
     weights, description = _paths(SHIPPED, name, profile)
-    size = (known[name] / MODEL).stat().st_size
+    size = (known[name] / MODEL).stat().st_size // (2 if half else 1)
     others = sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors") if path != weights)
     if size > LARGEST or others + size > IN_ALL:
         raise InvalidInput(
             f"{name} has {size / 1e6:.1f} MB, the other checkpoints {others / 1e6:.1f} MB; expected at most "
             f"{LARGEST / 1e6:.0f} MB each and {IN_ALL / 1e6:.0f} MB in all. Make the network smaller."
         )
-    with atomic_write(weights) as temporary:
-        shutil.copyfile(known[name] / MODEL, temporary)
+    if half:
+        save_tensors(_halved(load_tensors(known[name] / MODEL)[0], name), weights)
+        manifest = replace(manifest, sha256=sha256(weights), precision="float16")
+    else:
+        with atomic_write(weights) as temporary:
+            shutil.copyfile(known[name] / MODEL, temporary)
     manifest.save(description)
     return weights
+
+
+def _halved(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    found = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    for key, value in found.items():
+        if not value.isfinite().all():
+            raise InvalidInput(f"{key} of {name} has a value beyond 65504; ship it without half precision.")
+    return found
 
 
 def verify() -> list[str]:
@@ -234,6 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shipping = commands.add_parser("ship", help="copy finished trainings into data/checkpoints")
     shipping.add_argument("names", nargs="+", metavar="NAME")
     shipping.add_argument("--profile", default="cpu")
+    shipping.add_argument("--half", action="store_true", help="store weights in half precision")
     options = parser.parse_args(arguments)
     try:
         return _do(options)
@@ -247,7 +268,7 @@ def _do(options: argparse.Namespace) -> int:
         print(overview())
     elif options.command == "ship":
         for name in options.names:
-            path = ship(name, options.profile)
+            path = ship(name, options.profile, options.half)
             print(f"{path.relative_to(SHIPPED.parent)}  {path.stat().st_size / 1e6:.2f} MB")
     else:
         problems = verify()

@@ -46,6 +46,7 @@ class Manifest:
         curve: ``[step, loss]`` pairs, at most 200.
         versions: of Python and the packages.
         sha256: of the file of weights.
+        precision: of the weights in the file.
         origin: ``"shipped"``, ``"finished"`` (an earlier run here) or ``"trained"`` (just now); not stored.
     """
 
@@ -65,6 +66,7 @@ class Manifest:
     curve: list[list[float]]
     versions: dict[str, str]
     sha256: str
+    precision: str = "float32"
     origin: str = ""
 
     @property

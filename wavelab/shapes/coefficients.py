@@ -17,12 +17,14 @@ from functools import cached_property
 import numpy as np
 import pywt
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from wavelab import wavelets
 from wavelab.errors import InvalidInput
 
 MODES = ("periodic", "zero")
+CUBIC = "cubic"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Pyramid:
     Args:
         size: grid points a side of a TSDF.
         levels: how often the size is halved.
-        wavelet: any discrete wavelet of PyWavelets.
+        wavelet: any discrete wavelet of PyWavelets; or ``"cubic"``, no wavelet but samples on grids of half the points
+            and cubic splines between them, to compare with.
         mode: ``"periodic"``, the exact periodised transform; or ``"zero"``, which pads with zeros as the paper does and
             has larger volumes.
 
@@ -55,7 +58,8 @@ class Pyramid:
                 raise InvalidInput(f"{name} is {value!r}; give a positive whole number.")
         if self.mode == "periodic" and self.size % 2**self.levels:
             raise InvalidInput(f"A volume of {self.size} points a side cannot be halved {self.levels} times.")
-        wavelets.dwt(torch.zeros(1, 1, 8), self.wavelet, dims=1)  # for the error, if there is no such wavelet
+        if self.wavelet != CUBIC:
+            wavelets.dwt(torch.zeros(1, 1, 8), self.wavelet, dims=1)  # for the error, if there is no such wavelet
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -64,8 +68,8 @@ class Pyramid:
 
     @property
     def gain(self) -> float:
-        """What a constant is multiplied by on its way to the coarse volume: :math:`8^{J/2}`."""
-        return 8 ** (self.levels / 2)
+        """What a constant is multiplied by on its way to the coarse volume: :math:`8^{J/2}`, or 1 for samples."""
+        return 1.0 if self.wavelet == CUBIC else 8 ** (self.levels / 2)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return coarse volume and detail, ``(batch, 1, n, n, n)`` each, of TSDFs; what is finer is left out.
@@ -130,9 +134,14 @@ class Pyramid:
         """Analysis and synthesis of every level along one axis, float64."""
         found, n = [], self.size
         for _ in range(self.levels):
-            found.append(_periodic(n, self.wavelet) if self.mode == "periodic" else _zero_padded(n, self.wavelet))
+            found.append(self._filters(n))
             n = len(found[-1][0])
         return found
+
+    def _filters(self, n: int) -> tuple[Tensor, Tensor]:
+        if self.wavelet == CUBIC:
+            return _spline(n, n // 2), _spline(n // 2, n)
+        return _periodic(n, self.wavelet) if self.mode == "periodic" else _zero_padded(n, self.wavelet)
 
     def _check(self, x: Tensor, size: int, name: str) -> None:
         if x.ndim != 5 or tuple(x.shape[2:]) != (size,) * 3:
@@ -162,3 +171,9 @@ def _zero_padded(n: int, wavelet: str) -> tuple[Tensor, Tensor]:
     analysis = pywt.dwt(np.eye(n), wavelet, "zero", axis=0)[0]
     synthesis = pywt.idwt(np.eye(len(analysis)), None, wavelet, "zero", axis=0)[:n]
     return torch.from_numpy(analysis), torch.from_numpy(synthesis)
+
+
+def _spline(a: int, b: int) -> Tensor:
+    """Return the matrix that takes values at ``a`` points to the cubic spline's at ``b``, both from -1 to 1."""
+    curve = CubicSpline(np.linspace(-1, 1, a), np.eye(a))
+    return torch.from_numpy(curve(np.linspace(-1, 1, b)))
