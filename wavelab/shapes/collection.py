@@ -1,11 +1,15 @@
-"""Collections of shapes as coefficients, made in parallel and kept in the cache."""
+"""Collections of shapes as coefficients or as points, made in parallel and kept in the cache."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,8 +17,9 @@ from wavelab.errors import DataCorrupt, InvalidInput
 from wavelab.paths import cache_dir
 from wavelab.shapes import airplanes, assembly, batch, chairs, solids
 from wavelab.shapes.coefficients import Pyramid
+from wavelab.shapes.metrics import surface_points
 from wavelab.shapes.parametric import shape
-from wavelab.shapes.tsdf import VOXELS
+from wavelab.shapes.tsdf import VOXELS, surface
 from wavelab.training.state import load_tensors, save_tensors
 
 _SOURCES = (airplanes, assembly, chairs, solids)  # what a parametric shape follows from
@@ -48,23 +53,59 @@ def parametric(
         InvalidInput: no seeds.
         StorageError: the cache cannot be written.
     """
+    pyramid = pyramid or Pyramid()
+    reach = _reach(pyramid.size) if reach is None else reach
+    found = _kept(kind, seeds, (pyramid, reach), _encoded, ("coarse", "detail"), workers, progress)
+    return found["coarse"], found["detail"]
+
+
+def clouds(
+    kind: str, seeds: range, points: int = 2048, size: int = 64, *, workers: int = -1, progress: bool = True
+) -> Tensor:
+    """Return points on the surfaces of parametric shapes, from the cache where they are there.
+
+    Args:
+        kind: ``"chair"`` or ``"airplane"``.
+        seeds: of the shapes.
+        points: on each of them, spread evenly.
+        size: points a side of the grid whose surface is taken.
+        workers: processes; -1 for one each core.
+        progress: whether to draw a bar.
+
+    Returns:
+        float32, ``(shapes, points, 3)``.
+
+    Raises:
+        UnknownName: there is no such kind.
+        InvalidInput: no seeds, or a number of points that is not positive.
+        StorageError: the cache cannot be written.
+    """
+    return _kept(kind, seeds, (points, size), _spread, ("points",), workers, progress)["points"]
+
+
+def _kept(
+    kind: str,
+    seeds: range,
+    settings: tuple[Any, ...],
+    make: Callable[..., tuple[Tensor, ...]],
+    names: tuple[str, ...],
+    workers: int,
+    progress: bool,
+) -> dict[str, Tensor]:
+    """Return the tensors that ``make`` gives for parts of the seeds, joined, from the cache where they are there."""
     if len(seeds) == 0:
         raise InvalidInput(f"seeds is {seeds}; give at least one.")
-    pyramid = pyramid or Pyramid()
-    reach = VOXELS * 2 / (pyramid.size - 1) if reach is None else reach
-    path = _place(kind, seeds, pyramid, reach)
-    if path.is_file():
-        try:
-            found = load_tensors(path)[0]
-            return found["coarse"], found["detail"]
-        except (DataCorrupt, KeyError):
-            path.unlink(missing_ok=True)  # it can be made again
+    path = _place(kind, seeds, settings)
+    with contextlib.suppress(DataCorrupt):
+        found = load_tensors(path)[0]
+        if set(found) == set(names):
+            return found
     parts = [seeds[k : k + _TOGETHER] for k in range(0, len(seeds), _TOGETHER)]
-    jobs = [(kind, part, pyramid, reach) for part in parts]
-    made = batch.mapped(_encoded, jobs, workers=workers, progress=progress, unit=f"×{_TOGETHER} {kind}s")
-    coarse, detail = (torch.cat([part[k] for part in made]) for k in (0, 1))
-    save_tensors({"coarse": coarse, "detail": detail}, path)
-    return coarse, detail
+    jobs = [(kind, part, *settings) for part in parts]
+    made = batch.mapped(make, jobs, workers=workers, progress=progress, unit=f"×{_TOGETHER} {kind}s")
+    found = {name: torch.cat([part[k] for part in made]) for k, name in enumerate(names)}
+    save_tensors(found, path)
+    return found
 
 
 def _encoded(kind: str, seeds: range, pyramid: Pyramid, reach: float) -> tuple[Tensor, Tensor]:
@@ -73,9 +114,20 @@ def _encoded(kind: str, seeds: range, pyramid: Pyramid, reach: float) -> tuple[T
     return pyramid.split(torch.stack(volumes)[:, None])
 
 
-def _place(kind: str, seeds: range, pyramid: Pyramid, reach: float) -> Path:
+def _spread(kind: str, seeds: range, points: int, size: int) -> tuple[Tensor]:
+    surfaces = [surface(shape(kind, seed).grid(size, _reach(size)), f"{kind} {seed}") for seed in seeds]
+    found = [surface_points(mesh, points, seed) for mesh, seed in zip(surfaces, seeds)]
+    return (torch.from_numpy(np.array(found, dtype=np.float32)),)
+
+
+def _reach(size: int) -> float:
+    return VOXELS * 2 / (size - 1)
+
+
+def _place(kind: str, seeds: range, settings: tuple[Any, ...]) -> Path:
     """Return the file in the cache: its name follows from the arguments and from the sources of the generator."""
-    settings = [kind, seeds.start, seeds.stop, seeds.step, pyramid.settings(), reach]
+    plain = [one.settings() if isinstance(one, Pyramid) else one for one in settings]
+    told = json.dumps([kind, seeds.start, seeds.stop, seeds.step, *plain]).encode()
     sources = b"".join(Path(module.__file__).read_bytes() for module in _SOURCES)
-    key = hashlib.sha256(json.dumps(settings).encode() + sources).hexdigest()[:16]
+    key = hashlib.sha256(told + sources).hexdigest()[:16]
     return cache_dir() / "shapes" / f"{kind}-{len(seeds)}-{key}.safetensors"

@@ -1,0 +1,60 @@
+"""The study of Part 5: every model learns on the smoke profile, and every method generates."""
+
+import pytest
+import torch
+
+from wavelab import runtime
+from wavelab.errors import UnknownName
+from wavelab.shapes.study import DECODED, METHODS, SETUPS, Study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WAVELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("WAVELAB_RUN_DIR", str(tmp_path_factory.mktemp("run")))
+        patch.setenv("WAVELAB_DEVICE", "cpu")
+        yield Study(runtime.start("20-evaluation", "smoke"), "chair")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_generates(study, method):
+    found = study.generate(method, 2)
+    wanted = (2, 128, 3) if method == "Point-Diff" else (2, 1, 32, 32, 32)
+    assert tuple(found.shape) == wanted and found.isfinite().all()
+    torch.testing.assert_close(study.generate(method, 2), found, rtol=0, atol=0)
+    assert not torch.equal(study.generate(method, 2, stream=1), found)
+
+
+@pytest.mark.parametrize("wavelet", sorted(set(DECODED.values())))
+def test_training_shapes_come_back_from_coarse_volume_and_detail(study, wavelet):
+    pyramid = study.pyramid(wavelet)
+    coarse, detail = study.volumes(wavelet)
+    assert len(coarse) == SETUPS["smoke"].shapes
+    scaled = study.scaling(wavelet).apply(coarse)
+    assert abs(float(scaled.square().mean()) - 1) < 1e-3  # all of the few shapes set the scale here
+    again = pyramid.split(pyramid.join(coarse, detail))
+    if wavelet != "cubic":  # samples of a spline through samples are not quite those samples
+        torch.testing.assert_close(again[0], coarse, atol=1e-4, rtol=1e-4)
+
+
+def test_the_first_shapes_are_the_same(study):
+    torch.testing.assert_close(study.volumes(count=3)[0], study.volumes()[0][:3])
+    torch.testing.assert_close(study.clouds(2), study.clouds()[:2])
+
+
+def test_names_of_checkpoints_say_chapter_shape_and_part(study):
+    assert study.generator()[1].name == "19-chair-generator"
+    assert study.detail("haar")[1].name == "20-chair-detail-haar"
+    assert study.voxel_gan()[1].name == "20-chair-voxel-gan"
+
+
+def test_coarse_volumes_without_detail_are_only_joined(study):
+    coarse = study.volumes()[0][:2]
+    torch.testing.assert_close(study.decode(coarse, "coarse only"), study.pyramid().join(coarse))
+    assert not torch.allclose(study.decode(coarse, "ours"), study.pyramid().join(coarse), atol=1e-5)
+
+
+def test_an_unknown_method_is_named(study):
+    with pytest.raises(UnknownName, match="Voxel-GAN"):
+        study.generate("VoxelGAN", 1)

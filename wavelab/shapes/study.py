@@ -1,0 +1,282 @@
+"""The study of Part 5: which models learn from the parametric shapes, for how long, and what each of them generates.
+
+Chapters "Generator and detail predictor" and "Evaluation" share it. A kind of shape has one set of training shapes for
+all models. The pyramids differ: ``"bior6.8"`` is the method's, ``"haar"`` and ``"cubic"`` (no wavelet) are ablations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wavelab.checkpoints import load_or_train
+from wavelab.errors import UnknownName
+from wavelab.manifest import Manifest
+from wavelab.runtime import Run
+from wavelab.shapes import collection, detail, generator
+from wavelab.shapes.auto_decoder import AutoDecoder
+from wavelab.shapes.coefficients import CUBIC, Pyramid
+from wavelab.shapes.detail import DetailPredictor
+from wavelab.shapes.gans import CodeGAN, ImplicitAutoencoder, VoxelGAN
+from wavelab.shapes.generator import Scaling
+from wavelab.shapes.point_diffusion import PointDiffusion
+from wavelab.shapes.tsdf import VOXELS
+from wavelab.training import Training, train
+
+WAVELET = "bior6.8"
+METHODS = ("ours", "coarse only", "haar", "cubic", "TSDF", "VAD", "Voxel-GAN", "IM-GAN", "Point-Diff")
+DECODED = {"ours": WAVELET, "coarse only": WAVELET, "haar": "haar", "cubic": CUBIC, "TSDF": CUBIC, "VAD": WAVELET}
+WITHOUT_DETAIL = ("coarse only", "TSDF")
+HELD_OUT = 50_000  # seed of the first shape that no model is trained on
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Sizes of the models and lengths of their trainings on one profile.
+
+    The rivals train about as long as a generator, by the processor's clock of the machine where all were trained.
+
+    Attributes:
+        size: grid points a side of a TSDF.
+        levels: of the pyramid, at least 2.
+        shapes: number of training shapes, with the seeds 0, 1, ….
+        width: channels of the generator.
+        mults: see :class:`wavelab.networks.UNet`.
+        blocks: residual blocks a level.
+        batch: volumes an update of everything but the predictor.
+        detail: channels of the detail predictor.
+        points: of a cloud.
+        precision: of the losses of generator and predictor in training.
+        updates: of every part, by name.
+    """
+
+    size: int = 64
+    levels: int = 2
+    shapes: int = 1000
+    width: int = 24
+    mults: tuple[int, ...] = (1, 2, 4)
+    blocks: int = 1
+    batch: int = 8
+    detail: int = 12
+    points: int = 2048
+    precision: str = "bfloat16"
+    updates: Mapping[str, int] = field(default_factory=lambda: dict(UPDATES))
+
+    @property
+    def reach(self) -> float:
+        """Truncation in units of the cube."""
+        return VOXELS * 2 / (self.size - 1)
+
+
+PARTS = ("generator", "detail", "auto-decoder", "voxel-gan", "implicit", "code-gan", "point-diffusion")
+UPDATES = dict(zip(PARTS, (16_000, 2000, 20_000, 20_000, 20_000, 20_000, 20_000)))
+SETUPS = {
+    "smoke": Setup(32, 2, 8, 8, (1, 2), 1, 4, 4, 128, "float32", dict.fromkeys(PARTS, 2)),
+    "cpu": Setup(),
+    "gpu": Setup(128, 2, 4000, 64, (1, 2, 2, 2), 3, 16, 32, updates={name: 10 * n for name, n in UPDATES.items()}),
+}
+
+
+class Study:
+    """The trained models of one kind of shape, each loaded where it is shipped and trained where it is not.
+
+    Args:
+        run: the chapter's run.
+        kind: ``"chair"`` or ``"airplane"``.
+        setup: sizes; left out, those of the run's profile.
+    """
+
+    def __init__(self, run: Run, kind: str, setup: Setup | None = None) -> None:
+        """Keep the arguments."""
+        self.run, self.kind, self.setup = run, kind, setup or SETUPS[run.profile]
+        self._volumes: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
+        self._known: dict[str, tuple[nn.Module, Manifest]] = {}
+
+    # --- what there is to learn from ---
+
+    def pyramid(self, wavelet: str = WAVELET) -> Pyramid:
+        """Return the transform."""
+        return Pyramid(self.setup.size, self.setup.levels, wavelet)
+
+    def volumes(self, wavelet: str = WAVELET, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return coarse volumes and details of the training shapes, or of the first ``count`` of them."""
+        key = wavelet, count or self.setup.shapes
+        if key not in self._volumes:
+            seeds, reach = range(key[1]), self.setup.reach
+            self._volumes[key] = collection.parametric(self.kind, seeds, self.pyramid(wavelet), reach)
+        return self._volumes[key]
+
+    def grids(self, count: int | None = None) -> Tensor:
+        """Return training shapes on a grid of half the points, scaled to [-1, 1]."""
+        coarse, rest = self.volumes(CUBIC, count)
+        return ((self.pyramid(CUBIC).upsample(coarse) + rest) / self.setup.reach).clamp(-1, 1)
+
+    def clouds(self, count: int | None = None) -> Tensor:
+        """Return points on training shapes, ``(shapes, points, 3)``."""
+        seeds = range(count or self.setup.shapes)
+        return collection.clouds(self.kind, seeds, self.setup.points, self.setup.size)
+
+    @property
+    def some(self) -> int:
+        """How many training shapes are enough to measure a scale, so that nobody waits for all of them."""
+        return min(100, self.setup.shapes)
+
+    # --- the method and its ablations ---
+
+    def scaling(self, wavelet: str = WAVELET) -> Scaling:
+        """Return the scaling of the coarse volumes."""
+        return Scaling.of_coarse(self.volumes(wavelet, self.some)[0], self.pyramid(wavelet), self.setup.reach)
+
+    def predictor(self, wavelet: str = WAVELET) -> DetailPredictor:
+        """Return what the detail predictor is besides its network."""
+        scaling = Scaling.of_detail(self.volumes(wavelet, self.some)[1])
+        return DetailPredictor(self.pyramid(wavelet), self.scaling(wavelet), scaling)
+
+    def generator(self, wavelet: str = WAVELET) -> tuple[nn.Module, Manifest]:
+        """Return the diffusion generator of coarse volumes."""
+        net = generator.network(self.setup.width, self.setup.mults, self.setup.blocks)
+
+        def data():
+            return self.scaling(wavelet).apply(self.volumes(wavelet)[0])
+
+        return self._learned("generator", net, generator.loss, data, 4e-4, wavelet=wavelet)
+
+    def detail(self, wavelet: str = WAVELET) -> tuple[nn.Module, Manifest]:
+        """Return the network of the detail predictor."""
+        net, loss = detail.network(self.setup.detail), self.predictor(wavelet).loss()
+        return self._learned("detail", net, loss, lambda: self.volumes(wavelet), 2e-3, size=4, wavelet=wavelet)
+
+    def decode(self, coarse: Tensor, method: str = "ours", sigma: float = 0.0) -> Tensor:
+        """Return the TSDFs of coarse volumes, with predicted details where the method has them."""
+        wavelet = DECODED[method]
+        if method in WITHOUT_DETAIL:
+            return self.pyramid(wavelet).join(coarse)
+        details = self.predictor(wavelet).predict(self.detail(wavelet)[0], coarse, sigma)
+        return self.pyramid(wavelet).join(coarse, details)
+
+    # --- rivals ---
+
+    def auto_decoder(self) -> tuple[nn.Module, Manifest]:
+        """Return the variational auto-decoder of coarse volumes, in place of diffusion."""
+        count = self.setup.shapes
+
+        def data():
+            return self.scaling().apply(self.volumes()[0]), torch.arange(count)
+
+        net = AutoDecoder(count, self.pyramid().sizes[-1])
+        return self._learned("auto-decoder", net, AutoDecoder.loss, data, 1e-3)
+
+    def voxel_gan(self) -> tuple[nn.Module, Manifest]:
+        """Return the GAN of distance volumes."""
+        return self._learned("voxel-gan", VoxelGAN(self.pyramid().sizes[-2]), _mirrored, self.grids, 2e-4)
+
+    def implicit(self) -> tuple[nn.Module, Manifest]:
+        """Return the implicit auto-encoder."""
+        return self._learned("implicit", ImplicitAutoencoder(self.pyramid().sizes[-2]), _mirrored, self.grids, 1e-3)
+
+    def code_gan(self) -> tuple[nn.Module, Manifest]:
+        """Return the GAN of the implicit auto-encoder's codes."""
+        return self._learned("code-gan", CodeGAN(), CodeGAN.loss, self._codes, 2e-4, size=64)
+
+    def point_diffusion(self) -> tuple[nn.Module, Manifest]:
+        """Return the diffusion of points."""
+
+        def data():
+            return self.clouds() / self.clouds(self.some).std()
+
+        return self._learned("point-diffusion", PointDiffusion(), PointDiffusion.loss, data, 1e-3, size=16)
+
+    def _codes(self) -> Tensor:
+        """Return the codes of the training shapes, scaled."""
+        mean, std = self._of_codes()
+        return (self._encoded(None) - mean) / std
+
+    def _of_codes(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of the codes."""
+        codes = self._encoded(self.some)
+        return codes.mean(0), codes.std(0).clamp(min=1e-6)
+
+    def _encoded(self, count: int | None) -> Tensor:
+        net, grids = self.implicit()[0], self.grids(count).to(self.run.device)
+        with torch.no_grad():
+            return torch.cat([net.encoder(part) for part in grids.split(16)])
+
+    # --- new shapes ---
+
+    def generate(self, method: str, count: int, stream: int = 0, progress: bool = False) -> Tensor:
+        """Return new shapes: TSDFs ``(count, 1, n, n, n)``, of Point-Diff clouds ``(count, points, 3)``.
+
+        Args:
+            method: one of ``METHODS``.
+            count: how many.
+            stream: of random numbers.
+            progress: whether to draw bars while diffusion runs.
+
+        Raises:
+            UnknownName: there is no such method.
+        """
+        if method not in METHODS:
+            raise UnknownName.among("method", method, METHODS)
+        rng = self.run.generator(500 + stream)
+        if method in DECODED:
+            return self.decode(self.coarse(method, count, rng, progress), method).cpu()
+        other = {"Voxel-GAN": self._from_grids, "IM-GAN": self._from_codes, "Point-Diff": self._from_points}[method]
+        return other(count, rng).cpu()
+
+    def coarse(self, method: str, count: int, rng: torch.Generator, progress: bool = False) -> Tensor:
+        """Generate coarse volumes."""
+        if method == "VAD":
+            return self.scaling().undo(self.auto_decoder()[0].sample(count, rng))
+        wavelet = DECODED[method]
+        side = self.pyramid(wavelet).sizes[-1]
+        net = self.generator(wavelet)[0]
+        return generator.sample(net, self.scaling(wavelet), count, side, rng, progress=progress)
+
+    def _from_grids(self, count: int, rng: torch.Generator) -> Tensor:
+        volumes = self.voxel_gan()[0].sample(count, rng) * self.setup.reach
+        return Pyramid(self.setup.size, self.setup.levels - 1, CUBIC).join(volumes)
+
+    def _from_codes(self, count: int, rng: torch.Generator) -> Tensor:
+        mean, std = self._of_codes()
+        codes = self.code_gan()[0].sample(count, rng) * std + mean
+        return self.implicit()[0].volume(codes, self.setup.size) * self.setup.reach
+
+    def _from_points(self, count: int, rng: torch.Generator) -> Tensor:
+        return self.point_diffusion()[0].sample(count, self.setup.points, rng) * self.clouds(self.some).std()
+
+    def _learned(
+        self,
+        part: str,
+        net: nn.Module,
+        loss: Callable[..., Tensor],
+        data: Callable[[], Any],
+        rate: float,
+        *,
+        size: int | None = None,
+        wavelet: str = WAVELET,
+    ) -> tuple[nn.Module, Manifest]:
+        """Load or train; chapter 19 ships the method, chapter 20 what it is compared with."""
+        setup, ours = self.setup, part in ("generator", "detail")
+        name = f"{19 if ours and wavelet == WAVELET else 20}-{self.kind}-{part}"
+        name += "" if wavelet == WAVELET else f"-{wavelet}"
+        if name not in self._known:
+            precision = setup.precision if ours else "float32"
+            training = Training(
+                setup.updates[part], size or setup.batch, rate, checkpoint_every=200, precision=precision
+            )
+            config = {**asdict(training), "size": setup.size, "levels": setup.levels, "wavelet": wavelet}
+            made = {f"parametric {self.kind}s": f"seeds 0 to {setup.shapes - 1}"}
+
+            def fit(net, folder):
+                return train(net, loss, data(), training, folder)
+
+            self._known[name] = load_or_train(name, net, fit, run=self.run, data=made, config=config)
+        return self._known[name]
+
+
+def _mirrored(net: nn.Module, batch: Tensor, rng: torch.Generator) -> Tensor:
+    return net.loss(generator.mirrored(batch, rng), rng)
