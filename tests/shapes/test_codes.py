@@ -103,6 +103,11 @@ def job(kind):
     return 10 / kind
 
 
+def place(_):
+    """Say in which process this is."""
+    return os.getpid()
+
+
 def test_jobs_that_hang_fail_or_die_do_not_stop_the_others():
     jobs = [("one", (1,)), ("hang", ("hang",)), ("zero", (0,)), ("die", ("die",)), ("two", (2,)), ("five", (5,))]
     found = batch.run(job, jobs, workers=2, limit=8, progress=False)
@@ -112,8 +117,11 @@ def test_jobs_that_hang_fail_or_die_do_not_stop_the_others():
     assert "longer than 8 s" in found[1].error and "ZeroDivisionError" in found[2].error and "died" in found[3].error
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_calls_in_parallel_come_back_in_order_and_errors_are_raised(workers):
+@pytest.mark.parametrize(("workers", "worth"), [(1, 0.0), (2, 0.0), (2, 100.0)])
+def test_calls_in_parallel_come_back_in_order_and_errors_are_raised(workers, worth, monkeypatch):
+    monkeypatch.setattr(batch, "_WORTH", worth)
     assert batch.mapped(job, [(1,), (2,), (5,)], workers=workers, progress=False) == [10, 5, 2]
     with pytest.raises(ZeroDivisionError):
         batch.mapped(job, [(1,), (0,)], workers=workers, progress=False)
+    places = batch.mapped(place, [(0,), (1,)], workers=workers, progress=False)
+    assert places[0] == os.getpid() and (places[1] != os.getpid()) == (workers == 2 and worth == 0)

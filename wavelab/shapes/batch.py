@@ -11,9 +11,12 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
+import torch
 from tqdm.auto import tqdm
 
 from wavelab.errors import WavelabError
+
+_WORTH = 5.0  # seconds of work that are left, from which on other processes are started
 
 
 class Outcome(NamedTuple):
@@ -113,26 +116,37 @@ def mapped(
     progress: bool = True,
     unit: str = "shape",
 ) -> list[Any]:
-    """Call a function with each of many arguments in parallel processes; the first error stops all.
+    """Call a function with each of many arguments, in parallel processes; the first error stops all.
+
+    Processes take seconds to start. So the first call happens here, and what is left goes to others only if it would
+    take longer than that.
 
     Args:
         function: of a module.
         arguments: of the calls.
-        workers: processes; -1 for one each core. With 1, or one call, everything happens here.
+        workers: processes; -1 for one each core. With 1 everything happens here.
         progress: whether to draw a bar.
         unit: what the bar counts.
 
     Returns:
         What the calls returned, in their order.
     """
-    workers = min(len(arguments), (os.cpu_count() or 1) if workers < 1 else workers)
-    with contextlib.ExitStack() as stack:
-        call = map
-        if workers > 1:
+    workers, found = (os.cpu_count() or 1) if workers < 1 else workers, []
+    began = time.monotonic()
+    with tqdm(total=len(arguments), disable=not progress, unit=unit) as bar, contextlib.ExitStack() as stack:
+        for given in arguments:
+            found.append(function(*given))
+            bar.update()
+            if workers > 1 and (time.monotonic() - began) * (len(arguments) / len(found) - 1) > _WORTH:
+                break
+        if rest := arguments[len(found) :]:
             context = multiprocessing.get_context("spawn")
-            call = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context)).map
-        found = call(function, *zip(*arguments, strict=True))
-        return list(tqdm(found, total=len(arguments), disable=not progress, unit=unit))
+            count = min(workers, len(rest))
+            pool = ProcessPoolExecutor(count, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
+            for one in stack.enter_context(pool).map(function, *zip(*rest, strict=True)):
+                found.append(one)
+                bar.update()
+    return found
 
 
 def _late(limit: float) -> tuple[Any, str | None, bool]:

@@ -109,7 +109,6 @@ def _kept(
 
 
 def _encoded(kind: str, seeds: range, pyramid: Pyramid, reach: float) -> tuple[Tensor, Tensor]:
-    torch.set_num_threads(1)
     volumes = [torch.from_numpy(shape(kind, seed).grid(pyramid.size, reach)) for seed in seeds]
     return pyramid.split(torch.stack(volumes)[:, None])
 

@@ -50,7 +50,7 @@ class Setup:
         batch: volumes an update of everything but the predictor.
         detail: channels of the detail predictor.
         points: of a cloud.
-        precision: of the losses of generator and predictor in training.
+        precision: of the losses in training; those of GANs, which look at slopes of slopes, are always float32.
         updates: of every part, by name.
     """
 
@@ -73,7 +73,8 @@ class Setup:
 
 
 PARTS = ("generator", "detail", "auto-decoder", "voxel-gan", "implicit", "code-gan", "point-diffusion")
-UPDATES = dict(zip(PARTS, (16_000, 2000, 20_000, 20_000, 20_000, 20_000, 20_000)))
+GAMES = ("voxel-gan", "code-gan")
+UPDATES = dict(zip(PARTS, (20_000, 3000, 150_000, 45_000, 50_000, 150_000, 6500)))
 SETUPS = {
     "smoke": Setup(32, 2, 8, 8, (1, 2), 1, 4, 4, 128, "float32", dict.fromkeys(PARTS, 2)),
     "cpu": Setup(),
@@ -236,6 +237,19 @@ class Study:
         net = self.generator(wavelet)[0]
         return generator.sample(net, self.scaling(wavelet), count, side, rng, progress=progress)
 
+    def tag(self, method: str) -> str:
+        """Return a hash of the networks behind a method."""
+        own = {
+            "VAD": (self.auto_decoder, self.detail),
+            "Voxel-GAN": (self.voxel_gan,),
+            "IM-GAN": (self.implicit, self.code_gan),
+            "Point-Diff": (self.point_diffusion,),
+        }
+        if method in own:
+            return "-".join(part()[1].sha256[:8] for part in own[method])
+        parts = [self.generator] if method in WITHOUT_DETAIL else [self.generator, self.detail]
+        return "-".join(part(DECODED[method])[1].sha256[:8] for part in parts)
+
     def _from_grids(self, count: int, rng: torch.Generator) -> Tensor:
         volumes = self.voxel_gan()[0].sample(count, rng) * self.setup.reach
         return Pyramid(self.setup.size, self.setup.levels - 1, CUBIC).join(volumes)
@@ -264,10 +278,9 @@ class Study:
         name = f"{19 if ours and wavelet == WAVELET else 20}-{self.kind}-{part}"
         name += "" if wavelet == WAVELET else f"-{wavelet}"
         if name not in self._known:
-            precision = setup.precision if ours else "float32"
-            training = Training(
-                setup.updates[part], size or setup.batch, rate, checkpoint_every=200, precision=precision
-            )
+            precision = "float32" if part in GAMES else setup.precision
+            steps, every = setup.updates[part], max(200, setup.updates[part] // 100)
+            training = Training(steps, size or setup.batch, rate, checkpoint_every=every, precision=precision)
             config = {**asdict(training), "size": setup.size, "levels": setup.levels, "wavelet": wavelet}
             made = {f"parametric {self.kind}s": f"seeds 0 to {setup.shapes - 1}"}
 

@@ -1,0 +1,94 @@
+"""The evaluation of Part 5: sanity rows come out as they must, empty shapes are counted and replaced."""
+
+import numpy as np
+import pytest
+import torch
+
+from wavelab import runtime
+from wavelab.errors import InvalidInput, UnknownName
+from wavelab.shapes import evaluation
+from wavelab.shapes.evaluation import Evaluation, described, nearest
+from wavelab.shapes.study import Study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WAVELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("WAVELAB_RUN_DIR", str(tmp_path_factory.mktemp("run")))
+        patch.setenv("WAVELAB_DEVICE", "cpu")
+        yield Study(runtime.start("20-evaluation", "smoke"), "chair")
+
+
+@pytest.fixture(scope="module")
+def judged(study):
+    return Evaluation(study, count=8, assigned=(4, 32))
+
+
+def made(study, count):
+    """Shapes that a method could have made: training shapes."""
+    return study.pyramid().join(*study.volumes(count=count))
+
+
+def test_held_out_shapes_meet_themselves(judged):
+    scores = judged.compared(judged.held_out)
+    assert scores["MMD, CD"].value == 0 and scores["MMD, EMD"].value == 0
+    assert scores["COV, CD"].value == 1 and scores["1-NNA, CD"].value == 0  # the twin is always nearest
+
+
+def test_sanity_rows(judged):
+    rows = {name: judged.scores(name) for name in evaluation.SANITY}
+    assert rows["jittered"]["COV, CD"].value == 1
+    assert rows["ten repeated"]["MMD, CD"].value >= rows["training shapes"]["MMD, CD"].value
+    for row in rows.values():
+        assert len(row) == 6 and all(value.low <= value.value <= value.high for value in row.values())
+
+
+def test_a_method_is_generated_once(judged, study, monkeypatch):
+    calls = []
+
+    def generate(method, count, stream, progress):
+        calls.append(stream)
+        shapes = made(study, count)
+        if stream < 2:
+            shapes[0] = 1.0  # nothing at all
+        return shapes
+
+    monkeypatch.setattr(study, "generate", generate)
+    scores, cost = judged.scores("ours"), judged.cost("ours")
+    assert calls == [0, 1] and cost[1] == 2 and cost[0] > 0
+    assert scores["MMD, CD"].value > 0
+    surfaces = judged.surfaces("ours")
+    assert surfaces["closed"].value == 1 and surfaces["components"].value >= 1
+    judged.surfaces("ours")
+    assert len(calls) == 2
+
+
+def test_a_method_that_makes_nothing_is_named(judged, study, monkeypatch):
+    monkeypatch.setattr(study, "generate", lambda method, count, *rest, **more: torch.ones(count, 1, 16, 16, 16))
+    with pytest.raises(InvalidInput, match="haar made 0 shapes"):
+        judged.scores("haar")
+
+
+def test_points_have_no_surface_to_judge(judged):
+    assert judged.surfaces("Point-Diff") == {} and judged.cost("Point-Diff")[1] == 0
+
+
+def test_training_shapes_are_nearest_to_themselves(study):
+    found = nearest(made(study, 4), study)
+    for _, numbers in found.values():
+        np.testing.assert_array_equal(numbers, np.arange(4))
+    assert found["LFD"][0].max() < 1e-3  # they are the same volumes
+    assert 0 < found["CD"][0].max() < 0.04  # other points of the surface, and no finest detail
+
+
+def test_no_surface_is_told(study):
+    shapes = made(study, 2)
+    shapes[1] = 1.0
+    first, second = described(shapes, 16)
+    assert first[0].shape == (16, 3) and second is None
+
+
+def test_an_unknown_method_is_named(judged):
+    with pytest.raises(UnknownName, match="jittered"):
+        judged.scores("shaken")
