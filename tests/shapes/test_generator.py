@@ -55,6 +55,16 @@ def test_samplers_draw_what_an_exact_model_knows(sampler):
     assert drawn.mean() == pytest.approx(3.0, abs=0.05) and drawn.std() == pytest.approx(1.0, rel=0.1)
 
 
+def test_inversion_finds_the_noise_behind_a_volume():
+    scaling, volumes = Scaling(3.0, 2.0), 3 + torch.randn(3, 1, 8, 8, 8, generator=_generator(4))
+    noise = generator.invert(_Gaussian(0.5), scaling, volumes, steps=500, batch=2)
+    torch.testing.assert_close(noise, (volumes - 3) / 2 / 0.5, rtol=0.02, atol=0.02)  # the flow stretches every value
+    back = generator.sample(_Gaussian(0.5), scaling, 3, 8, _generator(), steps=500, sampler="ddim", start=noise)
+    torch.testing.assert_close(back, volumes, rtol=0, atol=0.05)
+    with pytest.raises(InvalidInput, match="1 to 1000"):
+        generator.invert(_Gaussian(0.5), scaling, volumes, steps=0)
+
+
 def test_the_loss_is_least_at_the_exact_model():
     x = 0.5 * torch.randn(64, 1, 8, 8, 8, generator=_generator(1))
     found = {s: float(generator.loss(_Gaussian(s), x, _generator(2)).detach()) for s in (0.3, 0.5, 0.8)}

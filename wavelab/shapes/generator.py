@@ -116,18 +116,40 @@ def sample(
     """
     if sampler not in SAMPLERS:
         raise UnknownName.among("sampler", sampler, SAMPLERS)
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= PROCESS.T:
-        raise InvalidInput(f"steps is {steps!r}; give a whole number from 1 to {PROCESS.T}.")
+    times = _times(steps)
     shape, device = (count, 1, size, size, size), next(model.parameters()).device
     if start is None:
         start = PROCESS.prior(shape, generator, device)
     elif tuple(start.shape) != shape:
         raise InvalidInput(f"start has the shape {tuple(start.shape)}, expected {shape}.")
     walk = getattr(diffusion, sampler)
-    times = torch.linspace(0, PROCESS.T, steps + 1, dtype=torch.float64).round()
     score, options = diffusion.score_function(model, PROCESS), {"callback": callback, "progress": progress}
     done = [walk(score, PROCESS, times, part, generator=generator, **options) for part in start.to(device).split(batch)]
     return scaling.undo(torch.cat(done))
+
+
+@torch.no_grad()
+def invert(model: nn.Module, scaling: Scaling, coarse: Tensor, *, steps: int = 100, batch: int = 16) -> Tensor:
+    """Return the noise from which ``sample(..., sampler="ddim", start=noise)`` makes given coarse volumes, nearly.
+
+    The probability flow is walked from data to noise by Heun's rule; with more steps the way back comes closer.
+
+    Args:
+        model: predicts the noise of scaled volumes.
+        scaling: of the training volumes.
+        coarse: volumes in their own units, ``(count, 1, n, n, n)``.
+        steps: of the 1000, at equal distances.
+        batch: volumes at once.
+
+    Returns:
+        ``(count, 1, n, n, n)``.
+
+    Raises:
+        InvalidInput: a number of steps that is not between 1 and 1000.
+    """
+    score, times = diffusion.score_function(model, PROCESS), _times(steps)
+    parts = scaling.apply(coarse).to(next(model.parameters()).device).split(batch)
+    return torch.cat([diffusion.probability_flow(score, PROCESS, times, part, reverse=True) for part in parts])
 
 
 def interpolate(a: Tensor, b: Tensor, count: int) -> Tensor:
@@ -147,6 +169,12 @@ def interpolate(a: Tensor, b: Tensor, count: int) -> Tensor:
     theta = torch.acos(torch.tensor(cosine).clamp(-1, 1))
     u = torch.linspace(0, 1, count).to(a)[:, None, None, None, None]
     return (torch.sin((1 - u) * theta) * a + torch.sin(u * theta) * b) / torch.sin(theta)
+
+
+def _times(steps: int) -> Tensor:
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= PROCESS.T:
+        raise InvalidInput(f"steps is {steps!r}; give a whole number from 1 to {PROCESS.T}.")
+    return torch.linspace(0, PROCESS.T, steps + 1, dtype=torch.float64).round()
 
 
 def _rms(x: Tensor) -> float:
