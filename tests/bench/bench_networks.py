@@ -9,14 +9,12 @@ a row take turns in one run, and the smallest time counts.
 
 from __future__ import annotations
 
-import argparse
-import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from tests.bench.bench_wavelets import smallest_times
+from tests.bench.bench_wavelets import chosen, smallest_times
 from wavelab import networks
 
 MULTS = (1, 2, 2)
@@ -84,14 +82,7 @@ def forward_backward(model: nn.Module, call: Callable[[], Tensor]) -> Callable[[
 
 def main() -> int:
     """Print the table and the verdict; exit status 1 with ``--check`` where the bound is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8.0, help="time spent on each row")
-    parser.add_argument("--threads", type=int, help="threads of torch")
-    parser.add_argument("--check", action="store_true", help="fail where the bound is missed")
-    options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = chosen(__doc__, 8.0)
     try:
         import diffusers
     except ImportError as error:

@@ -10,15 +10,13 @@ smallest time counts.
 
 from __future__ import annotations
 
-import argparse
 import math
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from tests.bench.bench_wavelets import smallest_times
+from tests.bench.bench_wavelets import chosen, smallest_times
 from wavelab.medical.ct import CT, Fan, Parallel, fitted
 
 SIZES, VIEWS = (128, 256), 60
@@ -90,14 +88,7 @@ PEERS = {"astra": astra, "deepinv": deepinv, "scikit-image": scikit_image}
 
 def main() -> int:
     """Print the table and the verdict; exit status 1 with ``--check`` where the bound is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=6.0, help="time spent on each row")
-    parser.add_argument("--threads", type=int, help="threads of torch")
-    parser.add_argument("--check", action="store_true", help="fail where the bound is missed")
-    options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = chosen(__doc__, 6.0)
     print(f"Projectors, {VIEWS} views, one image, {torch.get_num_threads()} threads, float32; least times in ms")
     print(
         f"{'beam':<10}{'size':<6}{'pass':<10}{'wavelab':>10}"

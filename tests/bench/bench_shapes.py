@@ -8,14 +8,11 @@ is the shortest way it offers. The calls of a row take turns in one run, and the
 
 from __future__ import annotations
 
-import argparse
-import warnings
-
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from tests.bench.bench_wavelets import smallest_times
+from tests.bench.bench_wavelets import chosen, smallest_times
 from wavelab.shapes.coefficients import Pyramid
 from wavelab.shapes.metrics import chamfer_matrix
 
@@ -66,14 +63,7 @@ def distances(seconds: float) -> None:
 
 def main() -> int:
     """Print the tables and the verdict; exit status 1 with ``--check`` where the bound is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8.0, help="time spent on each row")
-    parser.add_argument("--threads", type=int, help="threads of torch")
-    parser.add_argument("--check", action="store_true", help="fail where the bound is missed")
-    options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = chosen(__doc__, 8.0)
     print(f"Pyramids of shapes, {torch.get_num_threads()} threads, float32; least times in ms")
     print(f"{'':<30}{'split':>10}{'join':>10}{'wavedec3':>10}{'waverec3':>10}   times as fast")
     worst = min(transform(*case, options.seconds) for case in CASES)

@@ -26,6 +26,19 @@ LEVELS = 3
 GEOMETRIC_MEAN, WORST = 2.5, 1.0  # what must be reached
 
 
+def chosen(description: str, seconds: float) -> argparse.Namespace:
+    """Read the options of a benchmark, set torch's threads and silence warnings of peers."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=seconds, help="time spent on each row")
+    parser.add_argument("--threads", type=int, help="threads of torch; some peers have one in any case")
+    parser.add_argument("--check", action="store_true", help="fail where a bound is missed")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    return options
+
+
 def smallest_times(calls: dict, seconds: float) -> dict[str, float]:
     """Return the smallest time of each call in seconds.
 
@@ -88,14 +101,7 @@ def row(record: dict, peers: dict) -> str:
 
 def main() -> int:
     """Print the table and the verdict; exit status 1 with ``--check`` where the bounds are missed."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="time spent on each row")
-    parser.add_argument("--threads", type=int, help="threads of torch; PyWavelets has one in any case")
-    parser.add_argument("--check", action="store_true", help="fail where the bounds are missed")
-    options = parser.parse_args()
-    warnings.filterwarnings("ignore", category=UserWarning)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    options = chosen(__doc__, 2.0)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, {LEVELS} levels; least times in ms")
     peers = available_peers()
     names = "".join(f"{name:>17}" for name in peers)
