@@ -7,6 +7,7 @@ import trimesh
 from wavelab.data.furniture import Model
 from wavelab.errors import DataCorrupt, InvalidInput
 from wavelab.shapes import furniture
+from wavelab.shapes.batch import Outcome
 
 BOX = trimesh.creation.box((1, 2, 3)).export(file_type="obj").encode()
 
@@ -46,3 +47,22 @@ def test_what_is_no_mesh_is_refused_by_name(monkeypatch, member, content, error,
     _content(monkeypatch, content)
     with pytest.raises(error, match=words):
         furniture.read(_model(member))
+
+
+def test_a_survey_reports_what_came_back_and_what_failed(monkeypatch):
+    monkeypatch.setattr(furniture, "content", lambda model: BOX if "good" in model.member else b"")
+    monkeypatch.setattr(furniture.batch, "run", here)
+    good, bad = furniture.survey([_model("good/box.obj"), _model("bad/box.obj")], furniture.Pyramid(32, 1))
+    assert good["error"] is None and good["closed"] and 0.8 < good["coarse"] <= good["detail"] <= 1
+    assert "Box (box.obj)" in bad["error"] and "closed" not in bad
+
+
+def here(function, jobs, **options):
+    """Stand in for worker processes, which do not see what a test replaces."""
+    outcomes = []
+    for name, arguments in jobs:
+        try:
+            outcomes.append(Outcome(name, function(*arguments), None, 0.1))
+        except InvalidInput as error:
+            outcomes.append(Outcome(name, None, str(error), 0.1))
+    return outcomes
