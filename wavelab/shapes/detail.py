@@ -17,7 +17,7 @@ from wavelab import networks
 from wavelab.diffusion.times import normal
 from wavelab.errors import InvalidInput
 from wavelab.shapes.coefficients import Pyramid
-from wavelab.shapes.generator import Scaling, mirrored
+from wavelab.shapes.generator import Scaling
 
 UPSAMPLING = ("wavelet", "nearest")
 
@@ -58,10 +58,7 @@ class DetailPredictor:
         """
 
         def loss(model: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
-            state = generator.get_state()
-            coarse = mirrored(self.coarse.apply(batch[0]), generator)
-            generator.set_state(state)  # both volumes are mirrored alike
-            wanted = mirrored(self.detail.apply(batch[1]), generator)
+            coarse, wanted = self.coarse.apply(batch[0]), self.detail.apply(batch[1])
             sigma = self.noise * torch.rand(len(coarse), generator=generator, device=generator.device).to(coarse)
             noisy = coarse + sigma[:, None, None, None, None] * normal(coarse, generator)
             return (model(self._upsampled(noisy), _log(sigma)) - wanted).square().mean()

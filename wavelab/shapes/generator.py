@@ -63,18 +63,15 @@ def network(width: int = 32, mults: Sequence[int] = (1, 2, 4), blocks: int = 1, 
 
 
 def loss(model: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the noise-prediction loss of scaled volumes, times drawn evenly, mirrored left to right at random.
+    """Return the noise-prediction loss of scaled volumes, times drawn evenly.
+
+    Volumes are not mirrored: the course's shapes have mirror symmetry, and where a filter sits on a sample, as those of
+    bior6.8 do, the mirror image of coefficients is not the coefficients of the mirror image.
 
     Source:
         Ho, Jain & Abbeel (2020), equation 14.
     """
-    return diffusion.denoising_loss(model, PROCESS, mirrored(batch, generator), generator, schedule="uniform")
-
-
-def mirrored(x: Tensor, generator: torch.Generator, axis: int = 2) -> Tensor:
-    """Mirror each volume of a batch along an axis with probability 1/2; by default along x, left to right."""
-    flip = torch.rand(len(x), generator=generator, device=generator.device) < 0.5
-    return torch.where(flip.to(x.device)[:, None, None, None, None], x.flip(axis), x)
+    return diffusion.denoising_loss(model, PROCESS, batch, generator, schedule="uniform")
 
 
 @torch.no_grad()

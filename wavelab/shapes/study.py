@@ -173,11 +173,12 @@ class Study:
 
     def voxel_gan(self) -> tuple[nn.Module, Manifest]:
         """Return the GAN of distance volumes."""
-        return self._learned("voxel-gan", VoxelGAN(self.pyramid().sizes[-2]), _mirrored, self.grids, 2e-4)
+        return self._learned("voxel-gan", VoxelGAN(self.pyramid().sizes[-2]), VoxelGAN.loss, self.grids, 2e-4)
 
     def implicit(self) -> tuple[nn.Module, Manifest]:
         """Return the implicit auto-encoder."""
-        return self._learned("implicit", ImplicitAutoencoder(self.pyramid().sizes[-2]), _mirrored, self.grids, 1e-3)
+        net = ImplicitAutoencoder(self.pyramid().sizes[-2])
+        return self._learned("implicit", net, ImplicitAutoencoder.loss, self.grids, 1e-3)
 
     def code_gan(self) -> tuple[nn.Module, Manifest]:
         """Return the GAN of the implicit auto-encoder's codes."""
@@ -289,7 +290,3 @@ class Study:
 
             self._known[name] = load_or_train(name, net, fit, run=self.run, data=made, config=config)
         return self._known[name]
-
-
-def _mirrored(net: nn.Module, batch: Tensor, rng: torch.Generator) -> Tensor:
-    return net.loss(generator.mirrored(batch, rng), rng)
