@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wavelab import runtime
-from wavelab.errors import InvalidInput, UnknownName
+from wavelab.errors import UnknownName
 from wavelab.shapes import evaluation
 from wavelab.shapes.evaluation import Evaluation, described, nearest
 from wavelab.shapes.study import Study
@@ -44,30 +44,28 @@ def test_sanity_rows(judged):
         assert len(row) == 6 and all(value.low <= value.value <= value.high for value in row.values())
 
 
-def test_a_method_is_generated_once(judged, study, monkeypatch):
+def test_a_method_is_generated_once_and_empty_shapes_count(judged, study, monkeypatch):
     calls = []
 
     def generate(method, count, stream, progress):
         calls.append(stream)
         shapes = made(study, count)
-        if stream < 2:
-            shapes[0] = 1.0  # nothing at all
+        shapes[0] = 1.0  # nothing at all
         return shapes
 
     monkeypatch.setattr(study, "generate", generate)
-    scores, cost = judged.scores("ours"), judged.cost("ours")
-    assert calls == [0, 1] and cost[1] == 2 and cost[0] > 0
-    assert scores["MMD, CD"].value > 0
-    surfaces = judged.surfaces("ours")
+    scores, cost = judged.scores("ours", 3), judged.cost("ours", 3)
+    assert calls == [3] and cost[1] == 1 and cost[0] > 0
+    assert scores["MMD, CD"].value > 0 and scores["COV, CD"].value <= 1
+    surfaces = judged.surfaces("ours", 3)
     assert surfaces["closed"].value == 1 and surfaces["components"].value >= 1
-    judged.surfaces("ours")
-    assert len(calls) == 2
+    assert len(calls) == 1
 
 
-def test_a_method_that_makes_nothing_is_named(judged, study, monkeypatch):
+def test_a_method_that_makes_nothing_is_told_apart(judged, study, monkeypatch):
     monkeypatch.setattr(study, "generate", lambda method, count, *rest, **more: torch.ones(count, 1, 16, 16, 16))
-    with pytest.raises(InvalidInput, match="haar made 0 shapes"):
-        judged.scores("haar")
+    assert judged.scores("haar")["1-NNA, CD"].value == 1
+    assert judged.surfaces("haar") == {} and judged.cost("haar")[1] == 8
 
 
 def test_points_have_no_surface_to_judge(judged):

@@ -21,7 +21,6 @@ from wavelab.shapes.study import HELD_OUT, METHODS, Study
 from wavelab.shapes.tsdf import surface
 
 SANITY = ("training shapes", "jittered", "ten repeated")
-_TRIES = 4  # times as many shapes as asked for are generated at most, where some have no surface
 _JITTER = 0.02  # standard deviation of what is added to points, in units of the cube
 
 
@@ -46,13 +45,14 @@ class Evaluation:
     def scores(self, method: str, stream: int = 0) -> dict[str, Interval]:
         """Return MMD, COV and 1-NNA by both distances, such as ``"MMD, CD"``, for a method or a sanity row.
 
-        The unit of MMD is that of the cube: squared for CD, plain for EMD.
+        A shape without a surface counts as one whose points all lie in the centre. The unit of MMD is that of the cube:
+        squared for CD, plain for EMD.
         """
         found = self._row(method, stream)["scores"]
         return {name: Interval(*value) for name, value in found.items()}
 
     def surfaces(self, method: str, stream: int = 0) -> dict[str, Interval]:
-        """Return what the surfaces are like, mean and interval; empty where a method gives points only."""
+        """Return what the surfaces are like, mean and interval; empty where a method gives points only, or nothing."""
         found = self._row(method, stream)["quality"]
         return {name: interval(np.array(values, dtype=float)) for name, values in found.items()}
 
@@ -112,23 +112,19 @@ class Evaluation:
         return self.study.clouds(self.count).numpy()[np.arange(self.count) % 10]
 
     def _made(self, method: str, stream: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """Generate shapes until there are enough with a surface; return points and what there is to say of them."""
-        before, found, empty = time.process_time(), [], 0
-        for attempt in range(_TRIES):
-            made = self.study.generate(method, self.count, 10 * stream + attempt, progress=True)
-            if method == "Point-Diff":
-                seconds = (time.process_time() - before) / self.count
-                return made.numpy(), {"quality": {}, "seconds": seconds, "empty": 0}
-            seconds = (time.process_time() - before) / (self.count * (attempt + 1))
-            rows = [row for row in described(made, self.study.setup.points) if row is not None]
-            empty, found = empty + len(made) - len(rows), found + rows
-            if len(found) >= self.count:
-                break
-        else:
-            raise InvalidInput(f"{method} made {len(found)} shapes with a surface out of {_TRIES * self.count}.")
-        clouds, qualities = zip(*found[: self.count])
-        columns = {name: [float(getattr(q, name)) for q in qualities] for name in metrics.Quality._fields}
-        return np.array(clouds), {"quality": columns, "seconds": seconds, "empty": empty}
+        """Generate shapes; return points and what else there is to say of them."""
+        before = time.process_time()
+        made = self.study.generate(method, self.count, stream, progress=True)
+        seconds = (time.process_time() - before) / self.count
+        if method == "Point-Diff":
+            return made.numpy(), {"quality": {}, "seconds": seconds, "empty": 0}
+        points = self.study.setup.points
+        rows = described(made, points)
+        nothing = np.zeros((points, 3))  # a shape that is not there is no chair, and must not be passed over
+        clouds = np.array([nothing if row is None else row[0] for row in rows])
+        qualities = np.array([row[1] for row in rows if row is not None], dtype=float).reshape(-1, 5)
+        quality = dict(zip(metrics.Quality._fields, qualities.T.tolist())) if len(qualities) else {}
+        return clouds, {"quality": quality, "seconds": seconds, "empty": self.count - len(qualities)}
 
 
 def described(volumes: Tensor, points: int) -> list[tuple[np.ndarray, metrics.Quality] | None]:
