@@ -48,13 +48,13 @@ def survey(
 
     Returns:
         For each model ``id``, ``name``, ``error`` (None, or why there is no mesh), ``seconds``, and where a mesh came
-        back: whether it is ``closed``, and the overlap with the TSDF of the model of what the ``coarse`` volume alone
-        gives, and of what coarse volume and ``detail`` give.
+        back: whether it is ``closed``, and the overlap with the TSDF of the model, to four digits, of what the
+        ``coarse`` volume alone gives, and of what coarse volume and ``detail`` give.
     """
     jobs = [(model.id, (model, pyramid or Pyramid())) for model in models]
     outcomes = batch.run(_there_and_back, jobs, workers=workers, limit=limit, progress=progress)
     return [
-        {"id": model.id, "name": model.name, "error": o.error, "seconds": o.seconds, **(o.value or {})}
+        {"id": model.id, "name": model.name, "error": o.error, "seconds": round(o.seconds, 2), **(o.value or {})}
         for model, o in zip(models, outcomes)
     ]
 
@@ -66,6 +66,6 @@ def _there_and_back(model: Model, pyramid: Pyramid) -> dict[str, Any]:
     rough, fine = (pyramid.join(coarse, d)[0, 0].numpy() for d in (None, detail))
     return {
         "closed": bool(tsdf.surface(fine, model.name).is_watertight),
-        "coarse": tsdf.occupancy_iou(rough, values),
-        "detail": tsdf.occupancy_iou(fine, values),
+        "coarse": round(tsdf.occupancy_iou(rough, values), 4),
+        "detail": round(tsdf.occupancy_iou(fine, values), 4),
     }
