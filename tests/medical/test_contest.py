@@ -100,6 +100,16 @@ def test_scores_and_supervised_networks_take_part(make, run, scans):
         assert np.isfinite(found.table(name)).all(), name
 
 
+def test_means_of_posterior_samples(run, scans):
+    truth = scan_ct(thorax(3, SIZE, np.random.default_rng(1)) / 1000 + 1, low_dose(SIZE, PIXEL), 2e3, _generator())
+    student = study.Student(run, "15-ct", study.material(truth, _generator(1)), [])
+    one, many = (contest.mean_entries(student, ["noisy"], draws)["noisy, mean"] for draws in (1, 4))
+    drawn = [entry.method(scans, 0, strength=1.0) for entry in (one, many, many)]
+    torch.testing.assert_close(drawn[1], drawn[2])
+    assert drawn[1].shape == scans.truth.shape and not torch.allclose(drawn[0], drawn[1], atol=1e-3)
+    assert many.needs == "noisy scans" and len(many.grid) == 4
+
+
 def test_recovered_fraction():
     rng = np.random.default_rng(0)
     scans = rng.normal(0, 3, 30)  # some scans are easier than others, for every method

@@ -19,7 +19,7 @@ from wavelab.manifest import Manifest
 from wavelab.medical import compare, taught
 from wavelab.medical.ct import CT
 from wavelab.medical.regularise import wavelet_tv
-from wavelab.medical.scans import Scans, reconstruct
+from wavelab.medical.scans import Scans, reconstruct, sample
 from wavelab.medical.study import MODES, ONCE, Student
 from wavelab.metrics import Interval
 from wavelab.runtime import Run
@@ -181,6 +181,20 @@ def sampler_entries(student: Student) -> dict[str, Entry]:
         "DSM": entry(compare.annealed_langevin, "clean"),
         "DSM, noisy": entry(compare.annealed_langevin, "noisy"),
     }
+
+
+def mean_entries(student: Student, modes: Sequence[str], draws: int) -> dict[str, Entry]:
+    """Return means of posterior samples, ``"clean, mean"`` and so on: of all estimates those with the least error."""
+
+    def entry(mode: str) -> Entry:
+        def method(scans: Scans, seed: int, strength: float) -> Tensor:
+            net, generator = student.score(mode, seed)[0], torch.Generator(scans.y.device).manual_seed(80 + seed)
+            return sum(sample(net, scans, generator, strength=strength) for _ in range(draws)) / draws
+
+        needs = "clean images" if mode == "clean" else "noisy scans"
+        return Entry(method, [{"strength": s} for s in (0.5, 1.0, 2.0, 4.0)], needs, 1, _tag(student, mode))
+
+    return {f"{mode}, mean": entry(mode) for mode in modes}
 
 
 def regularised_entry(student: Student, mode: str, strength: float, seeds: int, wavelet: str = "haar") -> Entry:
