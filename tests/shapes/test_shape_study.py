@@ -5,7 +5,8 @@ import torch
 
 from wavelab import runtime
 from wavelab.errors import UnknownName
-from wavelab.shapes.study import DECODED, METHODS, SETUPS, Study
+from wavelab.shapes.setups import OFFICIAL, PARTS, SETUPS, Setup
+from wavelab.shapes.study import DECODED, METHODS, Study
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,16 @@ def test_coarse_volumes_without_detail_are_only_joined(study):
     coarse = study.volumes()[0][:2]
     torch.testing.assert_close(study.decode(coarse, "coarse only"), study.pyramid().join(coarse))
     assert not torch.allclose(study.decode(coarse, "ours"), study.pyramid().join(coarse), atol=1e-5)
+
+
+def test_zero_padding_makes_volumes_that_a_network_cannot_halve(study):
+    small = Setup(40, 2, 4, 8, (1, 2, 4), 1, 4, 4, 64, "zero", precision="float32", updates=dict.fromkeys(PARTS, 2))
+    found = Study(study.run, "airplane", small)
+    assert found.pyramid().sizes == (40, 28, 22)  # 22 is no multiple of 4
+    assert found.coarse("ours", 1, torch.Generator().manual_seed(0)).shape == (1, 1, 22, 22, 22)
+    assert found.generate("ours", 1).shape == (1, 1, 40, 40, 40)
+    assert Study(study.run, "chair", OFFICIAL).pyramid().sizes == (256, 136, 76, 46)
+    assert OFFICIAL.reach == pytest.approx(0.1)
 
 
 def test_an_unknown_method_is_named(study):

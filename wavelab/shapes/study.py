@@ -6,8 +6,8 @@ all models. The pyramids differ: ``"bior6.8"`` is the method's, ``"haar"`` and `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ from wavelab.shapes.detail import DetailPredictor
 from wavelab.shapes.gans import CodeGAN, ImplicitAutoencoder, VoxelGAN
 from wavelab.shapes.generator import Scaling
 from wavelab.shapes.point_diffusion import PointDiffusion
-from wavelab.shapes.tsdf import VOXELS
+from wavelab.shapes.setups import GAMES, SETUPS, Setup
 from wavelab.training import Training, train
 
 WAVELET = "bior6.8"
@@ -32,54 +32,6 @@ METHODS = ("ours", "coarse only", "haar", "cubic", "TSDF", "VAD", "Voxel-GAN", "
 DECODED = {"ours": WAVELET, "coarse only": WAVELET, "haar": "haar", "cubic": CUBIC, "TSDF": CUBIC, "VAD": WAVELET}
 WITHOUT_DETAIL = ("coarse only", "TSDF")
 HELD_OUT = 50_000  # seed of the first shape that no model is trained on
-
-
-@dataclass(frozen=True)
-class Setup:
-    """Sizes of the models and lengths of their trainings on one profile.
-
-    The rivals train about as long as a generator, by the processor's clock of the machine where all were trained.
-
-    Attributes:
-        size: grid points a side of a TSDF.
-        levels: of the pyramid, at least 2.
-        shapes: number of training shapes, with the seeds 0, 1, ….
-        width: channels of the generator.
-        mults: see :class:`wavelab.networks.UNet`.
-        blocks: residual blocks a level.
-        batch: volumes an update of everything but the predictor.
-        detail: channels of the detail predictor.
-        points: of a cloud.
-        precision: of the losses in training; those of GANs, which look at slopes of slopes, are always float32.
-        updates: of every part, by name.
-    """
-
-    size: int = 64
-    levels: int = 2
-    shapes: int = 1000
-    width: int = 24
-    mults: tuple[int, ...] = (1, 2, 4)
-    blocks: int = 1
-    batch: int = 8
-    detail: int = 12
-    points: int = 2048
-    precision: str = "bfloat16"
-    updates: Mapping[str, int] = field(default_factory=lambda: dict(UPDATES))
-
-    @property
-    def reach(self) -> float:
-        """Truncation in units of the cube."""
-        return VOXELS * 2 / (self.size - 1)
-
-
-PARTS = ("generator", "detail", "auto-decoder", "voxel-gan", "implicit", "code-gan", "point-diffusion")
-GAMES = ("voxel-gan", "code-gan")
-UPDATES = dict(zip(PARTS, (20_000, 3000, 150_000, 45_000, 50_000, 150_000, 6500)))
-SETUPS = {
-    "smoke": Setup(32, 2, 8, 8, (1, 2), 1, 4, 4, 128, "float32", dict.fromkeys(PARTS, 2)),
-    "cpu": Setup(),
-    "gpu": Setup(128, 2, 4000, 64, (1, 2, 2, 2), 3, 16, 32, updates={name: 10 * n for name, n in UPDATES.items()}),
-}
 
 
 class Study:
@@ -101,7 +53,7 @@ class Study:
 
     def pyramid(self, wavelet: str = WAVELET) -> Pyramid:
         """Return the transform."""
-        return Pyramid(self.setup.size, self.setup.levels, wavelet)
+        return Pyramid(self.setup.size, self.setup.levels, wavelet, self.setup.mode)
 
     def volumes(self, wavelet: str = WAVELET, count: int | None = None) -> tuple[Tensor, Tensor]:
         """Return coarse volumes and details of the training shapes, or of the first ``count`` of them."""
@@ -142,7 +94,7 @@ class Study:
         net = generator.network(self.setup.width, self.setup.mults, self.setup.blocks)
 
         def data():
-            return self.scaling(wavelet).apply(self.volumes(wavelet)[0])
+            return self._padded(self.scaling(wavelet).apply(self.volumes(wavelet)[0]))
 
         return self._learned("generator", net, generator.loss, data, 4e-4, wavelet=wavelet)
 
@@ -235,8 +187,16 @@ class Study:
             return self.scaling().undo(self.auto_decoder()[0].sample(count, rng))
         wavelet = DECODED[method]
         side = self.pyramid(wavelet).sizes[-1]
-        net = self.generator(wavelet)[0]
-        return generator.sample(net, self.scaling(wavelet), count, side, rng, progress=progress)
+        net, scaling = self.generator(wavelet)[0], self.scaling(wavelet)
+        found = generator.sample(net, scaling, count, side + self._missing(side), rng, progress=progress)
+        return found[..., :side, :side, :side]
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """Add empty space behind scaled volumes, where the network could not halve them otherwise."""
+        return nn.functional.pad(x, (0, self._missing(x.shape[-1])) * 3)
+
+    def _missing(self, side: int) -> int:
+        return -side % 2 ** (len(self.setup.mults) - 1)
 
     def tag(self, method: str) -> str:
         """Return a hash of the networks behind a method."""
@@ -283,6 +243,7 @@ class Study:
             steps, every = setup.updates[part], max(200, setup.updates[part] // 100)
             training = Training(steps, size or setup.batch, rate, checkpoint_every=every, precision=precision)
             config = {**asdict(training), "size": setup.size, "levels": setup.levels, "wavelet": wavelet}
+            config["border"] = setup.mode
             made = {f"parametric {self.kind}s": f"seeds 0 to {setup.shapes - 1}"}
 
             def fit(net, folder):

@@ -1,0 +1,66 @@
+"""Sizes of the models of Part 5 and lengths of their trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from wavelab.shapes.tsdf import VOXELS
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Sizes of the models and lengths of their trainings on one profile.
+
+    The rivals train about as long as a generator, by the processor's clock of the machine where all were trained.
+
+    Attributes:
+        size: grid points a side of a TSDF.
+        levels: of the pyramid, at least 2.
+        shapes: number of training shapes, with the seeds 0, 1, ….
+        width: channels of the generator.
+        mults: see :class:`wavelab.networks.UNet`.
+        blocks: residual blocks a level.
+        batch: volumes an update of everything but the predictor.
+        detail: channels of the detail predictor.
+        points: of a cloud.
+        mode: what lies beyond the border; see :class:`wavelab.shapes.coefficients.Pyramid`.
+        voxels: where distances are cut off.
+        precision: of the losses in training; those of GANs, which look at slopes of slopes, are always float32.
+        updates: of every part, by name.
+    """
+
+    size: int = 64
+    levels: int = 2
+    shapes: int = 1000
+    width: int = 24
+    mults: tuple[int, ...] = (1, 2, 4)
+    blocks: int = 1
+    batch: int = 8
+    detail: int = 12
+    points: int = 2048
+    mode: str = "periodic"
+    voxels: float = VOXELS
+    precision: str = "bfloat16"
+    updates: Mapping[str, int] = field(default_factory=lambda: dict(UPDATES))
+
+    @property
+    def reach(self) -> float:
+        """Truncation in units of the cube."""
+        return self.voxels * 2 / (self.size - 1)
+
+
+PARTS = ("generator", "detail", "auto-decoder", "voxel-gan", "implicit", "code-gan", "point-diffusion")
+GAMES = ("voxel-gan", "code-gan")
+UPDATES = dict(zip(PARTS, (20_000, 3000, 150_000, 45_000, 50_000, 150_000, 6500)))
+SETUPS = {
+    "smoke": Setup(32, 2, 8, 8, (1, 2), 1, 4, 4, 128, precision="float32", updates=dict.fromkeys(PARTS, 2)),
+    "cpu": Setup(),
+    "gpu": Setup(128, 2, 4000, 64, (1, 2, 2, 2), 3, 16, 32, updates={name: 10 * n for name, n in UPDATES.items()}),
+}
+
+
+OFFICIAL = Setup(  # of Hui et al. (2022): volumes of 46³ and 76³, cut off at 0.1; not yet trained here
+    256, 3, 4000, 64, (1, 2, 2, 2), 3, 16, 64, mode="zero", voxels=12.75,
+    updates=UPDATES | {"generator": 800_000, "detail": 60_000},
+)  # fmt: skip
