@@ -4,20 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from wavelab import runtime
 from wavelab.errors import UnknownName
 from wavelab.shapes import evaluation
 from wavelab.shapes.evaluation import Evaluation, described, nearest
-from wavelab.shapes.study import Study
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WAVELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("WAVELAB_RUN_DIR", str(tmp_path_factory.mktemp("run")))
-        patch.setenv("WAVELAB_DEVICE", "cpu")
-        yield Study(runtime.start("20-evaluation", "smoke"), "chair")
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,9 @@
 import pytest
 import torch
 
-from wavelab import runtime
 from wavelab.errors import UnknownName
 from wavelab.shapes.setups import OFFICIAL, PARTS, SETUPS, Setup
 from wavelab.shapes.study import DECODED, METHODS, Study
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WAVELAB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("WAVELAB_RUN_DIR", str(tmp_path_factory.mktemp("run")))
-        patch.setenv("WAVELAB_DEVICE", "cpu")
-        yield Study(runtime.start("20-evaluation", "smoke"), "chair")
 
 
 @pytest.mark.parametrize("method", METHODS)
