@@ -59,7 +59,7 @@ def test_zero_filling_has_no_setting(brain):
 
 def test_the_oracle_sees_the_truth_and_is_never_worse(low):
     options = {"steps": 25, "network": {"width": 4, "levels": 2}}
-    held_out, oracle = (_psnr(compare.image_prior(low, HIGH, oracle=o, **options), low) for o in (False, True))
+    held_out, oracle = (_psnr(compare.image_prior(low, oracle=o, **options), low) for o in (False, True))
     assert oracle >= held_out
 
 

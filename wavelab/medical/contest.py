@@ -129,7 +129,7 @@ def classical_entries(physics: Any, high: float, steps: int, prior_steps: int, s
     common = {"high": high}
     stops = [{"steps": n, **common} for n in (3, 6, 12, 25, 50, 75, 100, 150)]
     penalised = [{"weight": w, "steps": steps, **common} for w in weights]
-    learning = [{"steps": prior_steps, "learning_rate": rate, **common} for rate in (0.003, 0.01)]
+    learning = [{"steps": prior_steps, "learning_rate": rate} for rate in (0.002, 0.004)]
     ct = isinstance(physics, CT)
     first = (
         {"FBP": Entry(_plain(compare.analytic), filters)}
