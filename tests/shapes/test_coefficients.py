@@ -53,6 +53,21 @@ def test_a_constant_grows_by_the_gain():
     assert detail.abs().max() < 1e-12 and pyramid.gain == pytest.approx(8)
 
 
+def test_cubic_samples_and_splines_are_exact_for_cubic_polynomials():
+    pyramid = Pyramid(32, 2, "cubic")
+
+    def polynomial(n):
+        x = torch.linspace(-1, 1, n, dtype=torch.float64)
+        p = 1 + x - 2 * x**2 + 3 * x**3
+        return (p[:, None, None] * p[:, None] + p)[None, None]
+
+    coarse, detail = pyramid.split(polynomial(32))
+    assert pyramid.gain == 1 and pyramid.sizes == (32, 16, 8)
+    torch.testing.assert_close(coarse, polynomial(8))
+    torch.testing.assert_close(pyramid.upsample(coarse), polynomial(16))
+    torch.testing.assert_close(detail, torch.zeros_like(detail), atol=1e-10, rtol=0)
+
+
 def test_gradients_pass():
     pyramid, x = Pyramid(8, 1, "bior2.2"), _random(8).requires_grad_()
     assert torch.autograd.gradcheck(lambda v: pyramid.split(v), x)

@@ -40,6 +40,14 @@ def test_names_of_checkpoints_say_chapter_shape_and_part(study):
     assert study.voxel_gan()[1].name == "20-chair-voxel-gan"
 
 
+def test_every_method_tells_its_networks(study):
+    names = {method: [m.name for m in study.manifests(method)] for method in METHODS}
+    assert names["ours"] == ["19-chair-generator", "19-chair-detail"] and names["coarse only"] == names["ours"][:1]
+    assert names["VAD"] == ["20-chair-auto-decoder", "19-chair-detail"]
+    assert names["TSDF"] == ["20-chair-generator-cubic"] and len(names["IM-GAN"]) == 2
+    assert study.tag("cubic") != study.tag("TSDF") != study.tag("haar")
+
+
 def test_coarse_volumes_without_detail_are_only_joined(study):
     coarse = study.volumes()[0][:2]
     torch.testing.assert_close(study.decode(coarse, "coarse only"), study.pyramid().join(coarse))

@@ -184,7 +184,10 @@ def sampler_entries(student: Student) -> dict[str, Entry]:
 
 
 def mean_entries(student: Student, modes: Sequence[str], draws: int) -> dict[str, Entry]:
-    """Return means of posterior samples, ``"clean, mean"`` and so on: of all estimates those with the least error."""
+    """Return means of posterior samples, ``"clean, mean"`` and so on.
+
+    With the right prior the posterior's mean has the least squared error of all estimates; that of a few draws is near.
+    """
 
     def entry(mode: str) -> Entry:
         def method(scans: Scans, seed: int, strength: float) -> Tensor:

@@ -24,7 +24,7 @@ from wavelab.training import Training, train
 KINDS = ("red-cnn", "primal-dual", "cascade")
 SIZES = {  # width inside, updates
     "smoke": (4, 3),
-    "cpu": (24, 5000),
+    "cpu": (28, 5000),
     "gpu": (96, 50_000),
 }
 

@@ -20,8 +20,8 @@ from wavelab.shapes import batch, collection, lightfield, metrics
 from wavelab.shapes.study import HELD_OUT, METHODS, Study
 from wavelab.shapes.tsdf import surface
 
-SANITY = ("training shapes", "jittered", "ten repeated")
-_JITTER = 0.02  # standard deviation of what is added to points, in units of the cube
+SANITY = ("training shapes", "jittered", "ten repeated")  # jittered: the held-out shapes with noise on their points
+_JITTER = 0.02  # standard deviation of that noise, in units of the cube
 
 
 class Evaluation:
@@ -57,7 +57,7 @@ class Evaluation:
         return {name: interval(np.array(values, dtype=float)) for name, values in found.items()}
 
     def cost(self, method: str, stream: int = 0) -> tuple[float, int]:
-        """Return seconds a generated shape, and how many were generated without any surface."""
+        """Return processor seconds of this process a generated shape, and how many shapes have no surface."""
         found = self._row(method, stream)
         return found["seconds"], found["empty"]
 
@@ -106,7 +106,7 @@ class Evaluation:
     def _sanity(self, name: str) -> np.ndarray:
         if name == "training shapes":
             return self.study.clouds(self.count).numpy()
-        if name == "jittered":  # other points on the held-out shapes would be found at once; these are moved
+        if name == "jittered":
             rng = self.study.run.rng(40)
             return self.held_out + _JITTER * rng.standard_normal(self.held_out.shape)
         return self.study.clouds(self.count).numpy()[np.arange(self.count) % 10]

@@ -12,7 +12,8 @@ from wavelab.shapes.tsdf import VOXELS
 class Setup:
     """Sizes of the models and lengths of their trainings on one profile.
 
-    The rivals train about as long as a generator, by the processor's clock of the machine where all were trained.
+    The updates on cpu are set so that a rival takes about the processor time of a generator, by the cost of a step on
+    two cores; what a training really took stands in its manifest.
 
     Attributes:
         size: grid points a side of a TSDF.

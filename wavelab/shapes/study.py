@@ -200,16 +200,20 @@ class Study:
 
     def tag(self, method: str) -> str:
         """Return a hash of the networks behind a method."""
-        own = {
-            "VAD": (self.auto_decoder, self.detail),
-            "Voxel-GAN": (self.voxel_gan,),
-            "IM-GAN": (self.implicit, self.code_gan),
-            "Point-Diff": (self.point_diffusion,),
+        return "-".join(manifest.sha256[:8] for manifest in self.manifests(method))
+
+    def manifests(self, method: str) -> list[Manifest]:
+        """Return the manifests of the networks behind a method."""
+        rivals = {
+            "Voxel-GAN": [self.voxel_gan],
+            "IM-GAN": [self.implicit, self.code_gan],
+            "Point-Diff": [self.point_diffusion],
         }
-        if method in own:
-            return "-".join(part()[1].sha256[:8] for part in own[method])
-        parts = [self.generator] if method in WITHOUT_DETAIL else [self.generator, self.detail]
-        return "-".join(part(DECODED[method])[1].sha256[:8] for part in parts)
+        if method in rivals:
+            return [part()[1] for part in rivals[method]]
+        first = self.auto_decoder() if method == "VAD" else self.generator(DECODED[method])
+        rest = [] if method in WITHOUT_DETAIL else [self.detail(DECODED[method])]
+        return [manifest for _, manifest in [first, *rest]]
 
     def _from_grids(self, count: int, rng: torch.Generator) -> Tensor:
         volumes = self.voxel_gan()[0].sample(count, rng) * self.setup.reach
