@@ -65,6 +65,16 @@ def test_symmetries_save_views_and_change_nothing(beam, views):
     torch.testing.assert_close(CT(beam, dtype=torch.float64).A(x), whole, rtol=1e-9, atol=1e-9)
 
 
+def test_autocast_does_not_touch_it():
+    beam = fitted(Fan, 32, 2.0, 12)
+    x, y = _noise(1, 1, 32, 32).float(), _noise(1, 1, *beam.sinogram_shape).float()
+    ct = CT(beam)
+    with torch.autocast("cpu", torch.bfloat16):
+        projected, back = ct.A(x), ct.A_adjoint(y)
+    torch.testing.assert_close(projected, ct.A(x), rtol=0, atol=0)
+    torch.testing.assert_close(back, ct.A_adjoint(y), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("kind", [Fan, Parallel])
 def test_chords_of_a_disc(kind):
     beam = fitted(kind, 256, 1.0, 16)

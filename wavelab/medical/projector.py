@@ -202,7 +202,8 @@ def _undo(x: Tensor, turns: int, mirrored: bool) -> Tensor:
 def _product(matrix: Tensor, rows: Tensor) -> Tensor:
     """Multiply each row by the matrix; products of four columns at a time are the fastest."""
     columns = torch.nn.functional.pad(rows.T, (0, -len(rows) % 4)).contiguous()
-    return (matrix @ columns)[:, : len(rows)].T
+    with torch.autocast(rows.device.type, enabled=False):  # there are no sparse products of lower precision
+        return (matrix @ columns)[:, : len(rows)].T
 
 
 class _Apply(torch.autograd.Function):

@@ -64,7 +64,7 @@ def teach(
         UnknownName: there is no such kind.
     """
     width, updates = SIZES[run.profile]
-    training = Training(updates, 4, 1e-3, seed=seed, checkpoint_every=100)
+    training = Training(updates, 4, 1e-3, seed=seed, checkpoint_every=100, precision="bfloat16")
     inputs = {"red-cnn": (_images(scans),), "primal-dual": (scans.y, _images(scans)), "cascade": (scans.y,)}
     net = network(kind, scans, width, seed)
 
