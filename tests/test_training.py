@@ -138,6 +138,23 @@ def test_weights_are_the_running_mean(tmp_path):
     assert not torch.equal(mean, last)
 
 
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.99)])
+def test_steps_are_those_of_adamw(tmp_path, betas):
+    x = torch.randn(8, 3)
+    loss = lambda model, batch, generator: (model(x) - x).square().mean()  # noqa: E731
+    settings = replace(QUICK, steps=3, ema=0.0, clip=None, schedule="constant", warmup=0, weight_decay=0.1)
+    torch.manual_seed(0)
+    model, _ = fit(tmp_path, settings, nn.Linear(3, 3), loss, x, betas=betas)
+    torch.manual_seed(0)
+    mine = nn.Linear(3, 3)
+    optimizer = torch.optim.AdamW(mine.parameters(), settings.learning_rate, betas=betas, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss(mine, None, None).backward()
+        optimizer.step()
+    torch.testing.assert_close(model.state_dict(), mine.state_dict())
+
+
 def test_finished_training_is_not_done_again(tmp_path):
     model, history = fit(tmp_path)
 

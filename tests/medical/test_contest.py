@@ -88,7 +88,7 @@ def test_scores_and_supervised_networks_take_part(make, run, scans):
     material = study.material(scans, _generator(1))
     setup = study.Setup(SIZE, 8, (1, 2), 4, updates=2, rounds=1, more=1, denoise=2, batch=2)
     student = study.Student(run, "14-ct", material, ["chest-ct"], setup)
-    entries = contest.score_entries(student, 2, ("noisy", "relabel"))
+    entries = contest.score_entries(student, 2, ("noisy", "relabel", "paper"))
     assert entries["relabel"].grid[0]["end"] > float(material.spectrum.max()) ** 0.5
     entries |= contest.sampler_entries(student)
     entries["with wavelets"] = contest.regularised_entry(student, "noisy", 1.0, 1)
@@ -98,13 +98,15 @@ def test_scores_and_supervised_networks_take_part(make, run, scans):
     found = make({name: entry._replace(grid=entry.grid[:2]) for name, entry in entries.items()})
     for name in entries:
         assert np.isfinite(found.table(name)).all(), name
+    assert "paper, front end off" not in contest.score_entries(student, 2, ("noisy",))
+    assert (found.table("paper") != found.table("paper, front end off")).any()
 
 
 def test_means_of_posterior_samples(run, scans):
     truth = scan_ct(thorax(3, SIZE, np.random.default_rng(1)) / 1000 + 1, low_dose(SIZE, PIXEL), 2e3, _generator())
     student = study.Student(run, "15-ct", study.material(truth, _generator(1)), [])
     one, many = (contest.mean_entries(student, ["noisy"], draws)["noisy, mean"] for draws in (1, 4))
-    drawn = [entry.method(scans, 0, strength=1.0) for entry in (one, many, many)]
+    drawn = [entry.method(scans, 0, **entry.grid[1]) for entry in (one, many, many)]
     torch.testing.assert_close(drawn[1], drawn[2])
     assert drawn[1].shape == scans.truth.shape and not torch.allclose(drawn[0], drawn[1], atol=1e-3)
     assert many.needs == "noisy scans" and len(many.grid) == 4

@@ -70,6 +70,19 @@ def test_sets_that_cannot_and_that_can_be_told_apart():
     assert collapsed.coverage.value < 0.01 and collapsed.accuracy.value > 0.95
 
 
+def test_the_interval_of_1_nna_knows_that_neighbours_come_in_pairs():
+    rng = np.random.default_rng(2)
+    values, widths = [], []
+    for _ in range(60):
+        x, y = rng.normal(size=(2, 100, 3))
+        gaps = [np.linalg.norm(a[:, None] - b, axis=-1) for a, b in ((x, y), (x, x), (y, y))]
+        found = metrics.set_scores(*gaps).accuracy
+        values.append(found.value)
+        widths.append((found.high - found.low) / (2 * 1.96))
+    assert np.mean(widths) == pytest.approx(np.std(values), rel=0.2)
+    assert np.mean(widths) > 1.15 * np.sqrt(0.25 / 200)  # as if all 200 answers were independent
+
+
 def test_points_lie_on_the_surface_and_spread_by_area():
     box = trimesh.creation.box((4, 1, 1))
     points = metrics.surface_points(box, 5000, seed=3)

@@ -59,7 +59,8 @@ def test_zero_padding_makes_volumes_that_a_network_cannot_halve(study):
     found = Study(study.run, "airplane", small)
     assert found.pyramid().sizes == (40, 28, 22)  # 22 is no multiple of 4
     assert found.coarse("ours", 1, torch.Generator().manual_seed(0)).shape == (1, 1, 22, 22, 22)
-    assert found.generate("ours", 1).shape == (1, 1, 40, 40, 40)
+    assert found.generate("ours", 1).shape == found.generate("VAD", 1).shape == (1, 1, 40, 40, 40)
+    assert found.auto_decoder()[0].config["size"] == 32
     assert Study(study.run, "chair", OFFICIAL).pyramid().sizes == (256, 136, 76, 46)
     assert OFFICIAL.reach == pytest.approx(0.1)
 

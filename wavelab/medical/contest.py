@@ -149,20 +149,26 @@ def _plain(method: compare.Method) -> Callable[..., Tensor]:
 
 
 def score_entries(student: Student, seeds: int, modes: Sequence[str] = MODES) -> dict[str, Entry]:
-    """Return plug-and-play reconstruction with the scores of a student; a relabelled one stops above its noise."""
+    """Return plug-and-play reconstruction with the scores of a student; a relabelled one stops above its noise.
+
+    With ``paper`` comes ``"paper, front end off"``, its score network alone, as the released code reconstructs.
+    """
     edge = 1.05 * float(student.material.spectrum.max()) ** 0.5
 
-    def entry(mode: str) -> Entry:
+    def entry(name: str) -> Entry:
+        mode = name.split(",")[0]
         levels = {"end": edge, "top": 3 * edge} if mode == "relabel" else {}
         grid = [{"strength": strength, **levels} for strength in STRENGTHS]
 
         def method(scans: Scans, seed: int, **setting: Any) -> Tensor:
-            return reconstruct(student.score(mode, seed)[0], scans, **setting)
+            net = student.score(mode, seed)[0]
+            return reconstruct(net if name == mode else net.score, scans, **setting)
 
         needs = "clean images" if mode == "clean" else "noisy scans"
         return Entry(method, grid, needs, 1 if mode in ONCE else seeds, _tag(student, mode))
 
-    return {mode: entry(mode) for mode in modes}
+    names = [*modes, *(["paper, front end off"] if "paper" in modes else [])]
+    return {name: entry(name) for name in names}
 
 
 def sampler_entries(student: Student) -> dict[str, Entry]:
@@ -180,6 +186,7 @@ def sampler_entries(student: Student) -> dict[str, Entry]:
         "SDE": entry(compare.predictor_corrector, "clean"),
         "DSM": entry(compare.annealed_langevin, "clean"),
         "DSM, noisy": entry(compare.annealed_langevin, "noisy"),
+        "DSM, wavelet": entry(compare.annealed_langevin, "wavelet"),
     }
 
 
@@ -190,12 +197,12 @@ def mean_entries(student: Student, modes: Sequence[str], draws: int) -> dict[str
     """
 
     def entry(mode: str) -> Entry:
-        def method(scans: Scans, seed: int, strength: float) -> Tensor:
+        def method(scans: Scans, seed: int, strength: float, draws: int) -> Tensor:
             net, generator = student.score(mode, seed)[0], torch.Generator(scans.y.device).manual_seed(80 + seed)
             return sum(sample(net, scans, generator, strength=strength) for _ in range(draws)) / draws
 
-        needs = "clean images" if mode == "clean" else "noisy scans"
-        return Entry(method, [{"strength": s} for s in (0.5, 1.0, 2.0, 4.0)], needs, 1, _tag(student, mode))
+        needs, grid = "clean images" if mode == "clean" else "noisy scans", (0.5, 1.0, 2.0, 4.0)
+        return Entry(method, [{"strength": s, "draws": draws} for s in grid], needs, 1, _tag(student, mode))
 
     return {f"{mode}, mean": entry(mode) for mode in modes}
 
@@ -203,11 +210,11 @@ def mean_entries(student: Student, modes: Sequence[str], draws: int) -> dict[str
 def regularised_entry(student: Student, mode: str, strength: float, seeds: int, wavelet: str = "haar") -> Entry:
     """Return plug-and-play with a score and the wavelet total variation, whose weight is tuned."""
 
-    def method(scans: Scans, seed: int, weight: float) -> Tensor:
+    def method(scans: Scans, seed: int, weight: float, strength: float) -> Tensor:
         net = student.score(mode, seed)[0]
         return reconstruct(net, scans, strength=strength, regulariser=wavelet_tv(weight, wavelet))
 
-    grid = [{"weight": w} for w in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)]
+    grid = [{"weight": w, "strength": strength} for w in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)]
     return Entry(method, grid, "noisy scans", seeds, _tag(student, mode))
 
 

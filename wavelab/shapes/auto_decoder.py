@@ -31,7 +31,7 @@ class AutoDecoder(Network):
     """
 
     def __init__(
-        self, shapes: int, size: int = 16, latent: int = 64, width: int = 32, weight: float = 1e-3, seed: int = 0
+        self, shapes: int, size: int = 16, latent: int = 64, width: int = 64, weight: float = 1e-3, seed: int = 0
     ) -> None:
         """Build table and decoder."""
         super().__init__(self.chosen(locals()))

@@ -75,8 +75,8 @@ class DetailPredictor:
             sigma: how noisy they are taken to be, in units of the scaled volumes.
             batch: volumes at once.
         """
-        done = []
-        for part in self.coarse.apply(coarse).split(batch):
+        done, device = [], next(model.parameters()).device
+        for part in self.coarse.apply(coarse).to(device).split(batch):
             level = torch.full((len(part),), float(sigma)).to(part)
             done.append(model(self._upsampled(part), _log(level)))
         return self.detail.undo(torch.cat(done))

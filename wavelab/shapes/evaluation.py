@@ -52,9 +52,9 @@ class Evaluation:
         return {name: Interval(*value) for name, value in found.items()}
 
     def surfaces(self, method: str, stream: int = 0) -> dict[str, Interval]:
-        """Return what the surfaces are like, mean and interval; empty where a method gives points only, or nothing."""
+        """Return what the surfaces are like, mean and interval; empty where there are fewer than two surfaces."""
         found = self._row(method, stream)["quality"]
-        return {name: interval(np.array(values, dtype=float)) for name, values in found.items()}
+        return {name: interval(np.array(values, dtype=float)) for name, values in found.items() if len(values) > 1}
 
     def cost(self, method: str, stream: int = 0) -> tuple[float, int]:
         """Return processor seconds of this process a generated shape, and how many shapes have no surface."""

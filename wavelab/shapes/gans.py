@@ -59,7 +59,7 @@ class VoxelGAN(Network):
         network follows Wu et al. (2016), 3D-GAN.
     """
 
-    def __init__(self, size: int = 32, latent: int = 64, width: int = 16, seed: int = 0) -> None:
+    def __init__(self, size: int = 32, latent: int = 64, width: int = 24, seed: int = 0) -> None:
         """Build both players."""
         super().__init__(self.chosen(locals()))
         widths = [width * 2**k for k in range(halvings(size))]
@@ -85,7 +85,7 @@ class VoxelGAN(Network):
     def sample(self, count: int, rng: torch.Generator) -> Tensor:
         """Draw volumes ``(count, 1, size, size, size)``, within [-1, 1]."""
         z = normal(next(self.parameters()).new_empty(count, self.config["latent"]), rng)
-        return torch.cat([self.generator(part) for part in z.split(16)])
+        return torch.cat([self.generator(part) for part in z.split(16)]).clamp(-1, 1)
 
 
 class ImplicitAutoencoder(Network):
@@ -102,7 +102,7 @@ class ImplicitAutoencoder(Network):
         Chen & Zhang (2019), Learning implicit fields for generative shape modeling (IM-NET).
     """
 
-    def __init__(self, size: int = 32, latent: int = 64, width: int = 16, hidden: int = 128, seed: int = 0) -> None:
+    def __init__(self, size: int = 32, latent: int = 64, width: int = 16, hidden: int = 256, seed: int = 0) -> None:
         """Build encoder and decoder."""
         super().__init__(self.chosen(locals()))
         widths = [width * 2**k for k in range(halvings(size))]
@@ -112,18 +112,20 @@ class ImplicitAutoencoder(Network):
                 nn.Flatten(),
                 nn.Linear(widths[-1] * 4**3, latent),
             )
-            self.code, self.place = nn.Linear(latent, hidden), nn.Linear(3, hidden)
-            self.layers = nn.ModuleList([nn.Linear(hidden, hidden) for _ in range(3)])
+            self.codes = nn.ModuleList([nn.Linear(latent, hidden) for _ in range(4)])  # every layer sees code and point
+            self.places = nn.ModuleList([nn.Linear(3, hidden, bias=False) for _ in range(4)])
+            self.layers = nn.ModuleList([nn.Linear(hidden, hidden, bias=False) for _ in range(3)])
             self.out = nn.Linear(hidden, 1)
 
     def decode(self, code: Tensor, points: Tensor) -> Tensor:
         """Return scaled distances ``(batch, n)`` of codes at points ``(batch, n, 3)`` in [-1, 1]."""
-        h = F.leaky_relu(self.code(code)[:, None] + self.place(points), 0.02)
-        for layer in self.layers:
-            h = h + F.leaky_relu(layer(h), 0.02)
+        given = [of_code(code)[:, None] + of_place(points) for of_code, of_place in zip(self.codes, self.places)]
+        h = F.leaky_relu(given[0], 0.02)
+        for layer, more in zip(self.layers, given[1:]):
+            h = h + F.leaky_relu(layer(h) + more, 0.02)
         return torch.tanh(self.out(h))[..., 0]
 
-    def loss(self, batch: Tensor, rng: torch.Generator, points: int = 2048) -> Tensor:
+    def loss(self, batch: Tensor, rng: torch.Generator, points: int = 1024) -> Tensor:
         """Return the squared error at random grid points of scaled volumes, most of them near the surface."""
         flat, count = batch.flatten(1), min(points, batch[0].numel())
         weight = (flat.abs() < 0.999).float() + 0.05
@@ -190,7 +192,7 @@ def _down(widths: Sequence[int]) -> list[tuple[int, int]]:
 
 def _grow(a: int, b: int, last: bool = False) -> list[nn.Module]:
     layers: list[nn.Module] = [nn.LeakyReLU(0.2), nn.ConvTranspose3d(a, b, 4, 2, 1)]
-    return [*layers, nn.Tanh()] if last else [*layers, nn.GroupNorm(min(8, b), b)]
+    return layers if last else [*layers, nn.GroupNorm(min(8, b), b)]  # most values are exactly 1, out of tanh's reach
 
 
 def _shrink(a: int, b: int) -> list[nn.Module]:

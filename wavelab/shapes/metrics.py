@@ -17,7 +17,7 @@ from scipy.spatial.distance import cdist
 from tqdm.auto import tqdm
 
 from wavelab.errors import InvalidInput
-from wavelab.metrics import Interval, interval
+from wavelab.metrics import Interval, bootstrap
 from wavelab.shapes import batch
 
 Array = np.ndarray
@@ -158,15 +158,16 @@ class SetScores(NamedTuple):
 
 
 def set_scores(between: Array, generated: Array, reference: Array) -> SetScores:
-    r"""Compute MMD, COV and 1-NNA from matrices of distances, with 95 % intervals over the shapes.
+    r"""Compute MMD, COV and 1-NNA from matrices of distances, with 95 % bootstrap intervals over the shapes.
 
     .. math::
         \mathrm{MMD}=\frac1{|S_r|}\sum_{r}\min_g d(g,r),\quad
         \mathrm{COV}=\frac{|\{\arg\min_r d(g,r)\}_g|}{|S_r|},\quad
         \text{1-NNA}=\frac{\#\{s: N_s\text{ is of the same set}\}}{|S_g|+|S_r|}
 
-    with :math:`N_s` the nearest neighbour of :math:`s` among all others. The intervals take the shapes as they came:
-    those of COV and 1-NNA leave out that other samples would have other neighbours.
+    with :math:`N_s` the nearest neighbour of :math:`s` among all others. The intervals take the shapes as they came and
+    leave out that other samples would have other neighbours. For 1-NNA two shapes that are nearest to each other are
+    drawn together, since they agree or differ together.
 
     Args:
         between: distances ``(generated, reference)``.
@@ -188,9 +189,19 @@ def set_scores(between: Array, generated: Array, reference: Array) -> SetScores:
     if len(generated) != count or count < 2:
         raise InvalidInput(f"There are {len(generated)} and {count} shapes; 1-NNA needs as many, at least 2 of each.")
     covered = np.bincount(between.argmin(1), minlength=count) > 0
-    own = [_without_self(generated), _without_self(reference)]
-    same = np.concatenate([own[0].min(1) < between.min(1), own[1].min(1) < between.min(0)])
-    return SetScores(*(interval(values) for values in (between.min(0), covered.astype(float), same.astype(float))))
+    means = (bootstrap(values, np.mean, np.random.default_rng(0)) for values in (between.min(0), covered.astype(float)))
+    return SetScores(*means, _accuracy(between, generated, reference))
+
+
+def _accuracy(between: Array, generated: Array, reference: Array) -> Interval:
+    """Return 1-NNA with an interval."""
+    every = np.block([[_without_self(generated), between], [between.T, _without_self(reference)]])
+    own, near = np.arange(len(every)), every.argmin(1)
+    same = (own < len(generated)) == (near < len(generated))
+    pair = np.where(near[near] == own, np.minimum(own, near), own)
+    groups = np.unique(pair, return_inverse=True)[1]
+    counts = np.stack([np.bincount(groups, same), np.bincount(groups)], 1)
+    return bootstrap(counts, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), np.random.default_rng(0))
 
 
 def _without_self(distances: Array) -> Array:

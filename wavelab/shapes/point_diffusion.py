@@ -88,10 +88,14 @@ class PointDiffusion(Network):
             w = torch.cat([kept, (moved - shift) * (-torch.tanh(log_scale)).exp()], -1)
         return w
 
-    def loss(self, clouds: Tensor, rng: torch.Generator) -> Tensor:
-        """Return the loss of clouds ``(batch, n, 3)``, scaled to unit variance."""
+    def loss(self, clouds: Tensor, rng: torch.Generator, points: int = 512) -> Tensor:
+        """Return the loss of clouds ``(batch, n, 3)``, scaled to unit variance.
+
+        The code is one of the whole cloud. Given it, points are independent, so some of them are enough for the rest.
+        """
         mean, log_std = self.encode(clouds)
         code = mean + log_std.exp() * normal(mean, rng)
+        clouds = clouds[:, torch.randperm(clouds.shape[1], generator=rng, device=rng.device)[:points].to(clouds.device)]
         t = torch.randint(1, PROCESS.T + 1, (len(clouds),), generator=rng, device=rng.device).to(clouds.device)
         x_t, eps = PROCESS.noise(clouds, t.double(), rng)
         error = (self.denoise(x_t, t, code) - eps).square().mean()

@@ -12,8 +12,9 @@ from wavelab.shapes.tsdf import VOXELS
 class Setup:
     """Sizes of the models and lengths of their trainings on one profile.
 
-    The updates on cpu are set so that a rival takes about the processor time of a generator, by the cost of a step on
-    two cores; what a training really took stands in its manifest.
+    The updates on cpu are set so that a rival takes about the processor time of generator and detail predictor
+    together, and the auto-decoder, which has the same predictor, that of the generator; what it really took is in the
+    manifests.
 
     Attributes:
         size: grid points a side of a TSDF.
@@ -22,12 +23,12 @@ class Setup:
         width: channels of the generator.
         mults: see :class:`wavelab.networks.UNet`.
         blocks: residual blocks a level.
-        batch: volumes an update of everything but the predictor.
+        batch: volumes an update; fixed numbers for the predictor, for codes and for clouds.
         detail: channels of the detail predictor.
         points: of a cloud.
         mode: what lies beyond the border; see :class:`wavelab.shapes.coefficients.Pyramid`.
         voxels: where distances are cut off.
-        precision: of the losses in training; those of GANs, which look at slopes of slopes, are always float32.
+        precision: of the losses in training, but for the parts that are ``EXACT``.
         updates: of every part, by name.
     """
 
@@ -53,6 +54,7 @@ class Setup:
 
 PARTS = ("generator", "detail", "auto-decoder", "voxel-gan", "implicit", "code-gan", "point-diffusion")
 GAMES = ("voxel-gan", "code-gan")
+EXACT = (*GAMES, "implicit", "point-diffusion")  # float32: slopes of slopes, and coordinates as inputs
 UPDATES = dict(zip(PARTS, (20_000, 3000, 150_000, 45_000, 50_000, 150_000, 6500)))
 SETUPS = {
     "smoke": Setup(32, 2, 8, 8, (1, 2), 1, 4, 4, 128, precision="float32", updates=dict.fromkeys(PARTS, 2)),

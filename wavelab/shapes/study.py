@@ -24,7 +24,7 @@ from wavelab.shapes.detail import DetailPredictor
 from wavelab.shapes.gans import CodeGAN, ImplicitAutoencoder, VoxelGAN
 from wavelab.shapes.generator import Scaling
 from wavelab.shapes.point_diffusion import PointDiffusion
-from wavelab.shapes.setups import GAMES, SETUPS, Setup
+from wavelab.shapes.setups import EXACT, GAMES, SETUPS, Setup
 from wavelab.training import Training, train
 
 WAVELET = "bior6.8"
@@ -94,7 +94,8 @@ class Study:
         net = generator.network(self.setup.width, self.setup.mults, self.setup.blocks)
 
         def data():
-            return self._padded(self.scaling(wavelet).apply(self.volumes(wavelet)[0]))
+            x = self.scaling(wavelet).apply(self.volumes(wavelet)[0])
+            return self._padded(x, self._even(x.shape[-1]))
 
         return self._learned("generator", net, generator.loss, data, 4e-4, wavelet=wavelet)
 
@@ -115,21 +116,21 @@ class Study:
 
     def auto_decoder(self) -> tuple[nn.Module, Manifest]:
         """Return the variational auto-decoder of coarse volumes, in place of diffusion."""
-        count = self.setup.shapes
+        count, side = self.setup.shapes, self._power()
 
         def data():
-            return self.scaling().apply(self.volumes()[0]), torch.arange(count)
+            return self._padded(self.scaling().apply(self.volumes()[0]), side), torch.arange(count)
 
-        net = AutoDecoder(count, self.pyramid().sizes[-1])
+        net = AutoDecoder(count, side)
         return self._learned("auto-decoder", net, AutoDecoder.loss, data, 1e-3)
 
     def voxel_gan(self) -> tuple[nn.Module, Manifest]:
         """Return the GAN of distance volumes."""
-        return self._learned("voxel-gan", VoxelGAN(self.pyramid().sizes[-2]), VoxelGAN.loss, self.grids, 2e-4)
+        return self._learned("voxel-gan", VoxelGAN(self._side()), VoxelGAN.loss, self.grids, 2e-4)
 
     def implicit(self) -> tuple[nn.Module, Manifest]:
         """Return the implicit auto-encoder."""
-        net = ImplicitAutoencoder(self.pyramid().sizes[-2])
+        net = ImplicitAutoencoder(self._side())
         return self._learned("implicit", net, ImplicitAutoencoder.loss, self.grids, 1e-3)
 
     def code_gan(self) -> tuple[nn.Module, Manifest]:
@@ -175,7 +176,7 @@ class Study:
         """
         if method not in METHODS:
             raise UnknownName.among("method", method, METHODS)
-        rng = self.run.generator(500 + stream)
+        rng = self.run.generator(500 + stream, "cpu")  # the same shapes on every device
         if method in DECODED:
             return self.decode(self.coarse(method, count, rng, progress), method).cpu()
         other = {"Voxel-GAN": self._from_grids, "IM-GAN": self._from_codes, "Point-Diff": self._from_points}[method]
@@ -183,20 +184,30 @@ class Study:
 
     def coarse(self, method: str, count: int, rng: torch.Generator, progress: bool = False) -> Tensor:
         """Generate coarse volumes."""
-        if method == "VAD":
-            return self.scaling().undo(self.auto_decoder()[0].sample(count, rng))
         wavelet = DECODED[method]
-        side = self.pyramid(wavelet).sizes[-1]
-        net, scaling = self.generator(wavelet)[0], self.scaling(wavelet)
-        found = generator.sample(net, scaling, count, side + self._missing(side), rng, progress=progress)
+        side, scaling = self.pyramid(wavelet).sizes[-1], self.scaling(wavelet)
+        if method == "VAD":
+            found = scaling.undo(self.auto_decoder()[0].sample(count, rng))
+        else:
+            net = self.generator(wavelet)[0]
+            found = generator.sample(net, scaling, count, self._even(side), rng, progress=progress)
         return found[..., :side, :side, :side]
 
-    def _padded(self, x: Tensor) -> Tensor:
-        """Add empty space behind scaled volumes, where the network could not halve them otherwise."""
-        return nn.functional.pad(x, (0, self._missing(x.shape[-1])) * 3)
+    def _padded(self, x: Tensor, side: int) -> Tensor:
+        """Add empty space behind scaled volumes, where a network could not halve them otherwise."""
+        return nn.functional.pad(x, (0, side - x.shape[-1]) * 3)
 
-    def _missing(self, side: int) -> int:
-        return -side % 2 ** (len(self.setup.mults) - 1)
+    def _even(self, side: int) -> int:
+        """Return the next side that the generator can halve."""
+        return side + -side % 2 ** (len(self.setup.mults) - 1)
+
+    def _power(self) -> int:
+        """Return the side of coarse volumes, padded to a power of two."""
+        return 2 ** (self.pyramid().sizes[-1] - 1).bit_length()
+
+    def _side(self) -> int:
+        """Return the side of :meth:`grids`."""
+        return self.pyramid(CUBIC).sizes[-2]
 
     def tag(self, method: str) -> str:
         """Return a hash of the networks behind a method."""
@@ -243,15 +254,17 @@ class Study:
         name = f"{19 if ours and wavelet == WAVELET else 20}-{self.kind}-{part}"
         name += "" if wavelet == WAVELET else f"-{wavelet}"
         if name not in self._known:
-            precision = "float32" if part in GAMES else setup.precision
+            game, precision = part in GAMES, "float32" if part in EXACT else setup.precision
             steps, every = setup.updates[part], max(200, setup.updates[part] // 100)
-            training = Training(steps, size or setup.batch, rate, checkpoint_every=every, precision=precision)
+            clip, betas = (None, (0.0, 0.99)) if game else (1.0, (0.9, 0.999))
+            batch = size or setup.batch
+            training = Training(steps, batch, rate, checkpoint_every=every, precision=precision, clip=clip)
             config = {**asdict(training), "size": setup.size, "levels": setup.levels, "wavelet": wavelet}
-            config["border"] = setup.mode
+            config |= {"border": setup.mode, "betas": list(betas)}
             made = {f"parametric {self.kind}s": f"seeds 0 to {setup.shapes - 1}"}
 
             def fit(net, folder):
-                return train(net, loss, data(), training, folder)
+                return train(net, loss, data(), training, folder, betas=betas)
 
             self._known[name] = load_or_train(name, net, fit, run=self.run, data=made, config=config)
         return self._known[name]

@@ -38,6 +38,7 @@ def train(
     *,
     resume: bool = True,
     progress: bool = True,
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> History:
     r"""Train a model by AdamW and leave the running mean of its weights in it.
 
@@ -56,6 +57,7 @@ def train(
         folder: where checkpoint, log and history are kept; one folder a run.
         resume: go on from the folder's checkpoint; False starts anew and overwrites it.
         progress: show a live plot (notebook) or a bar (terminal).
+        betas: AdamW's decay of the means of gradients and of their squares; games want (0, 0.99).
 
     Returns:
         The history. The model is in evaluation mode, with averaged weights.
@@ -69,7 +71,9 @@ def train(
     accelerator, folder = _accelerator(training), Path(folder)
     batches = Batches(data, training.batch_size, training.shards, training.seed)
     model.to(accelerator.device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=training.learning_rate, betas=betas, weight_decay=training.weight_decay
+    )
     state = begin(accelerator, model, data, training, folder, resume)
     _restore(model, optimizer, state)
     run = _Run(accelerator, model, optimizer, batches, training, folder, state, progress)
