@@ -157,7 +157,7 @@ class SetScores(NamedTuple):
     accuracy: Interval
 
 
-def set_scores(between: Array, generated: Array, reference: Array) -> SetScores:
+def set_scores(between: Array, generated: Array, reference: Array, resamples: int = 1000) -> SetScores:
     r"""Compute MMD, COV and 1-NNA from matrices of distances, with 95 % bootstrap intervals over the shapes.
 
     .. math::
@@ -173,6 +173,7 @@ def set_scores(between: Array, generated: Array, reference: Array) -> SetScores:
         between: distances ``(generated, reference)``.
         generated: distances among the generated shapes.
         reference: distances among the reference shapes.
+        resamples: of the bootstrap.
 
     Raises:
         InvalidInput: matrices that do not fit each other, fewer than two shapes of a kind, or for 1-NNA different
@@ -189,19 +190,23 @@ def set_scores(between: Array, generated: Array, reference: Array) -> SetScores:
     if len(generated) != count or count < 2:
         raise InvalidInput(f"There are {len(generated)} and {count} shapes; 1-NNA needs as many, at least 2 of each.")
     covered = np.bincount(between.argmin(1), minlength=count) > 0
-    means = (bootstrap(values, np.mean, np.random.default_rng(0)) for values in (between.min(0), covered.astype(float)))
-    return SetScores(*means, _accuracy(between, generated, reference))
+    again = {"rng": np.random.default_rng(0), "resamples": resamples}
+    means = (bootstrap(values, np.mean, **again) for values in (between.min(0), covered.astype(float)))
+    return SetScores(*means, bootstrap(_same(between, generated, reference), _share, **again))
 
 
-def _accuracy(between: Array, generated: Array, reference: Array) -> Interval:
-    """Return 1-NNA with an interval."""
+def _same(between: Array, generated: Array, reference: Array) -> Array:
+    """Count shapes whose nearest neighbour is of their own set, and all shapes, in groups of mutual neighbours."""
     every = np.block([[_without_self(generated), between], [between.T, _without_self(reference)]])
     own, near = np.arange(len(every)), every.argmin(1)
     same = (own < len(generated)) == (near < len(generated))
     pair = np.where(near[near] == own, np.minimum(own, near), own)
     groups = np.unique(pair, return_inverse=True)[1]
-    counts = np.stack([np.bincount(groups, same), np.bincount(groups)], 1)
-    return bootstrap(counts, lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), np.random.default_rng(0))
+    return np.stack([np.bincount(groups, same), np.bincount(groups)], 1)
+
+
+def _share(counts: Array) -> float:
+    return counts[:, 0].sum() / counts[:, 1].sum()
 
 
 def _without_self(distances: Array) -> Array:
