@@ -109,7 +109,7 @@ def test_means_of_posterior_samples(run, scans):
     drawn = [entry.method(scans, 0, **entry.grid[1]) for entry in (one, many, many)]
     torch.testing.assert_close(drawn[1], drawn[2])
     assert drawn[1].shape == scans.truth.shape and not torch.allclose(drawn[0], drawn[1], atol=1e-3)
-    assert many.needs == "noisy scans" and len(many.grid) == 4
+    assert many.needs == "noisy scans" and len(many.grid) == 5
 
 
 def test_recovered_fraction():

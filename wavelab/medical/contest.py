@@ -180,7 +180,7 @@ def sampler_entries(student: Student) -> dict[str, Entry]:
             return sampler(student.score(mode, seed)[0], scans, generator, strength=strength)
 
         needs = "clean images" if mode == "clean" else "noisy scans"
-        return Entry(method, [{"strength": s} for s in (0.5, 1.0, 2.0, 4.0)], needs, 1, _tag(student, mode))
+        return Entry(method, [{"strength": s} for s in (0.25, 0.5, 1.0, 2.0, 4.0)], needs, 1, _tag(student, mode))
 
     return {
         "SDE": entry(compare.predictor_corrector, "clean"),
@@ -201,7 +201,7 @@ def mean_entries(student: Student, modes: Sequence[str], draws: int) -> dict[str
             net, generator = student.score(mode, seed)[0], torch.Generator(scans.y.device).manual_seed(80 + seed)
             return sum(sample(net, scans, generator, strength=strength) for _ in range(draws)) / draws
 
-        needs, grid = "clean images" if mode == "clean" else "noisy scans", (0.5, 1.0, 2.0, 4.0)
+        needs, grid = "clean images" if mode == "clean" else "noisy scans", (0.25, 0.5, 1.0, 2.0, 4.0)
         return Entry(method, [{"strength": s, "draws": draws} for s in grid], needs, 1, _tag(student, mode))
 
     return {f"{mode}, mean": entry(mode) for mode in modes}
