@@ -1,12 +1,13 @@
 """Distances against their definitions, scores of sets whose answers are known, quality of known surfaces."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
 import trimesh
 
-from wavelab.errors import InvalidInput
+from wavelab.errors import DataUnavailable, InvalidInput
 from wavelab.shapes import metrics
 
 RNG = np.random.default_rng(0)
@@ -30,6 +31,24 @@ def test_earth_mover_is_the_best_assignment():
     shift = np.array([0.3, 0, 0.4])
     cloud = RNG.normal(size=(60, 3))
     assert metrics.earth_mover(cloud, cloud[::-1] + shift) == pytest.approx(0.5)
+
+
+def test_sinkhorn_is_near_the_exact_distance():
+    pytest.importorskip("ot", exc_type=ImportError)
+    a, b = _clouds(2, 60)
+    exact = metrics.earth_mover(a, b)
+    found = [metrics.earth_mover_sinkhorn(a, b, epsilon) for epsilon in (0.3, 0.1, 0.02)]
+    assert exact - 1e-6 < found[2] < found[1] < found[0] < exact + 0.3 * np.log(60)
+    assert found[2] == pytest.approx(exact, rel=0.01)
+    assert metrics.earth_mover_sinkhorn(a, b[:20], 0.1) > 0
+    with pytest.raises(InvalidInput, match="positive"):
+        metrics.earth_mover_sinkhorn(a, b, 0.0)
+
+
+def test_sinkhorn_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ot", None)
+    with pytest.raises(DataUnavailable, match=r"wavelab\[shapes\]"):
+        metrics.earth_mover_sinkhorn(*_clouds(2))
 
 
 @pytest.mark.parametrize(

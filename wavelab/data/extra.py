@@ -11,13 +11,13 @@ import numpy as np
 from wavelab.errors import DataUnavailable, InvalidInput
 
 
-def library(name: str) -> ModuleType:
-    """Import an optional library of the extra ``medical``, or say how to install it."""
+def library(name: str, extra: str = "medical", purpose: str = "Reading this file") -> ModuleType:
+    """Import an optional library, or say which extra to install for it."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise DataUnavailable(
-            f'Reading this file needs {name}, which does not import ({error}): pip install "wavelab[medical]".'
+            f'{purpose} needs {name}, which does not import ({error}): pip install "wavelab[{extra}]".'
         ) from error
 
 
