@@ -127,7 +127,7 @@ def classical_entries(physics: Any, high: float, steps: int, prior_steps: int, s
     weights = [scale * w for w in (2.0, 4.0, 6.0, 8.0, 11.0, 16.0, 22.0, 32.0)]
     filters = [{"filter": f, "cutoff": c} for f in ("ramp", "hann") for c in (1.0, 0.8, 0.6, 0.4)]
     common = {"high": high}
-    stops = [{"steps": n, **common} for n in (3, 6, 12, 25, 50, 75, 100, 150)]
+    stops = [{"steps": n, **common} for n in (6, 12, 25, 50, 75, 100, 150, 250)]
     penalised = [{"weight": w, "steps": steps, **common} for w in weights]
     learning = [{"steps": prior_steps, "learning_rate": rate} for rate in (0.002, 0.004)]
     ct = isinstance(physics, CT)
