@@ -59,6 +59,12 @@ def test_the_best_setting_of_the_validation_scans_is_taken(make):
     assert len(seen) == 5 and found.result("shifted")["seconds"] >= 0
 
 
+def test_settings_in_words(make):
+    grid = [{"weight": 0.123456, "steps": 150, "high": 2.0}]
+    found = make({"one": Entry(lambda scans, seed, **setting: scans.truth, grid), "none": Entry(None, [{}])})
+    assert found.chosen("one") == "weight 0.123, steps 150" and found.chosen("none") == ""
+
+
 def test_another_network_is_measured_anew(make):
     tag, calls = ["a"], []
     entry = Entry(lambda scans, seed: calls.append(1) or scans.truth + 0.1, [{}], tag=lambda seed: tag[0])

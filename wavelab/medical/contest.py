@@ -77,6 +77,11 @@ class Contest:
         """Return the setting of a method that is best on the validation scans."""
         return dict(self._entry(name).grid[int(np.argmax(self.tuning(name)))])
 
+    def chosen(self, name: str) -> str:
+        """Return what tuning chose for a method, as words: ``"weight 8, steps 150"``; bounds are left out."""
+        parts = [(k, v) for k, v in self.setting(name).items() if k != "high"]
+        return ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in parts)
+
     def tuning(self, name: str) -> list[float]:
         """Return the mean PSNR on the validation scans of each setting of a method's grid, with seed 0."""
         entry = self._entry(name)
