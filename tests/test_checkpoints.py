@@ -78,7 +78,7 @@ def test_manifest_says_how_it_was_made(load, trained):
     stored = json.loads((trained[0] / "manifest.json").read_text())
     assert stored["command"] == manifest.command == "make train CHAPTER=99"
     assert stored["architecture"] == networks.ScoreNet(1, 1, width=8, blocks=1).config
-    assert stored["config"] == asdict(SETTINGS) and stored["data"] == {"noise": "seed 1"}
+    assert stored["config"] == state.plain(asdict(SETTINGS)) and stored["data"] == {"noise": "seed 1"}
     assert stored["steps"] == 6 and stored["seconds"] >= 0 and stored["seed"] == 0
     assert [step for step, _ in stored["curve"]] == [2, 4, 6]
     assert stored["final_loss"] == pytest.approx(stored["curve"][-1][1], rel=1e-4)

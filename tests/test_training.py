@@ -142,9 +142,9 @@ def test_weights_are_the_running_mean(tmp_path):
 def test_steps_are_those_of_adamw(tmp_path, betas):
     x = torch.randn(8, 3)
     loss = lambda model, batch, generator: (model(x) - x).square().mean()  # noqa: E731
-    settings = replace(QUICK, steps=3, ema=0.0, clip=None, schedule="constant", warmup=0, weight_decay=0.1)
+    settings = replace(QUICK, steps=3, ema=0.0, clip=None, schedule="constant", warmup=0, weight_decay=0.1, betas=betas)
     torch.manual_seed(0)
-    model, _ = fit(tmp_path, settings, nn.Linear(3, 3), loss, x, betas=betas)
+    model, _ = fit(tmp_path, settings, nn.Linear(3, 3), loss, x)
     torch.manual_seed(0)
     mine = nn.Linear(3, 3)
     optimizer = torch.optim.AdamW(mine.parameters(), settings.learning_rate, betas=betas, weight_decay=0.1)
@@ -281,6 +281,7 @@ def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, bad):
     ("changed", "named"),
     [
         ({"settings": replace(QUICK, learning_rate=0.5)}, "training.learning_rate"),
+        ({"settings": replace(QUICK, betas=(0.0, 0.99))}, "training.betas"),
         ({"model": nn.Linear(3, 3)}, "architecture.class"),
         ({"data": torch.ones(29, 3)}, "data.parts"),
         ({"data": torch.ones(7, 3)}, "data.samples"),
@@ -332,7 +333,8 @@ def test_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     [
         ("steps", 0, InvalidInput), ("steps", 2.5, InvalidInput), ("batch_size", 0, InvalidInput),
         ("learning_rate", 0.0, InvalidInput), ("learning_rate", float("nan"), InvalidInput), ("ema", 1.0, InvalidInput),
-        ("clip", -1.0, InvalidInput), ("shards", 3, InvalidInput), ("schedule", "linear", UnknownName),
+        ("clip", -1.0, InvalidInput), ("betas", (0.9, 1.0), InvalidInput), ("betas", (0.9,), InvalidInput),
+        ("shards", 3, InvalidInput), ("schedule", "linear", UnknownName),
         ("precision", "float16", UnknownName), ("warmup", -1, InvalidInput), ("checkpoint_every", 0, InvalidInput),
     ],
 )  # fmt: skip

@@ -258,13 +258,13 @@ class Study:
             steps, every = setup.updates[part], max(200, setup.updates[part] // 100)
             clip, betas = (None, (0.0, 0.99)) if game else (1.0, (0.9, 0.999))
             batch = size or setup.batch
-            training = Training(steps, batch, rate, checkpoint_every=every, precision=precision, clip=clip)
+            training = Training(steps, batch, rate, betas=betas, clip=clip, checkpoint_every=every, precision=precision)
             config = {**asdict(training), "size": setup.size, "levels": setup.levels, "wavelet": wavelet}
-            config |= {"border": setup.mode, "betas": list(betas)}
+            config["border"] = setup.mode
             made = {f"parametric {self.kind}s": f"seeds 0 to {setup.shapes - 1}"}
 
             def fit(net, folder):
-                return train(net, loss, data(), training, folder, betas=betas)
+                return train(net, loss, data(), training, folder)
 
             self._known[name] = load_or_train(name, net, fit, run=self.run, data=made, config=config)
         return self._known[name]

@@ -38,7 +38,6 @@ def train(
     *,
     resume: bool = True,
     progress: bool = True,
-    betas: tuple[float, float] = (0.9, 0.999),
 ) -> History:
     r"""Train a model by AdamW and leave the running mean of its weights in it.
 
@@ -57,7 +56,6 @@ def train(
         folder: where checkpoint, log and history are kept; one folder a run.
         resume: go on from the folder's checkpoint; False starts anew and overwrites it.
         progress: show a live plot (notebook) or a bar (terminal).
-        betas: AdamW's decay of the means of gradients and of their squares; games want (0, 0.99).
 
     Returns:
         The history. The model is in evaluation mode, with averaged weights.
@@ -72,7 +70,7 @@ def train(
     batches = Batches(data, training.batch_size, training.shards, training.seed)
     model.to(accelerator.device)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=training.learning_rate, betas=betas, weight_decay=training.weight_decay
+        model.parameters(), lr=training.learning_rate, betas=training.betas, weight_decay=training.weight_decay
     )
     state = begin(accelerator, model, data, training, folder, resume)
     _restore(model, optimizer, state)

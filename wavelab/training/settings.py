@@ -28,6 +28,7 @@ class Training:
         ema: decay of the running mean of the weights, 0 for none; the first steps use ``(1 + k) / (10 + k)`` instead.
         clip: the largest norm of the gradient, over which it is scaled down; None for no limit.
         weight_decay: AdamW's.
+        betas: AdamW's decay of the means of gradients and of their squares; games want (0, 0.99).
         seed: from which the order of the data and every random number of the loss are derived.
         shards: parts into which a batch is cut; up to as many processes can share the work and get the same curve.
         checkpoint_every: steps between two checkpoints.
@@ -47,6 +48,7 @@ class Training:
     ema: float = 0.999
     clip: float | None = 1.0
     weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
     seed: int = 0
     shards: int = 1
     checkpoint_every: int = 500
@@ -68,6 +70,8 @@ class Training:
                 f"learning_rate={self.learning_rate}, ema={self.ema}, weight_decay={self.weight_decay}: expected a "
                 "positive learning rate, an ema in [0, 1) and a weight decay that is not negative."
             )
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise InvalidInput(f"betas is {self.betas}; give two numbers in [0, 1).")
         if self.clip is not None and not self.clip > 0:
             raise InvalidInput(f"clip is {self.clip}; give a positive norm, or None for no limit.")
         if self.batch_size % self.shards:
