@@ -33,6 +33,12 @@ def test_psnr_and_ssim_are_scikit_images_on_each_picture():
     assert metrics.ssim(x.numpy(), reference.numpy(), 6.0) == pytest.approx(np.mean(ssim))
 
 
+@pytest.mark.parametrize("complex_", [np.full((1, 1, 16, 16), 1j), torch.full((1, 1, 16, 16), 1j)])
+def test_complex_pictures_are_refused(complex_):
+    with pytest.raises(InvalidInput, match="complex; expected real numbers"):
+        metrics.psnr(np.zeros((1, 1, 16, 16)), complex_)
+
+
 def test_psnr_of_a_known_error_and_of_none():
     flat = np.zeros((8, 8))
     assert metrics.psnr(flat + 0.1, flat, 1.0) == pytest.approx(20.0)

@@ -176,9 +176,21 @@ def noise_gain_hh(wavelet):
     return noise_gains(wavelet, 1)[0][-1]
 
 
-def test_a_constant_image_stays():
-    flat = torch.full((32, 32), 0.7, dtype=torch.float64)
-    torch.testing.assert_close(thresholds.denoise(flat), flat)
+@pytest.mark.parametrize("rule", thresholds.RULES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_picture_without_noise_stays(rule, dtype):
+    flat = torch.full((64, 64), 0.7, dtype=dtype)
+    square = torch.zeros(64, 64, dtype=dtype)
+    square[20:44, 20:44] = 1
+    for picture in (flat, square):
+        torch.testing.assert_close(thresholds.denoise(picture, "db4", 4, rule=rule), picture, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shrink", thresholds.SHRINKAGES.values())
+@pytest.mark.parametrize("x", [torch.tensor([-3, 1, 2], dtype=torch.int16), np.ones(3)])
+def test_shrinkage_wants_floats(shrink, x):
+    with pytest.raises(InvalidInput, match="expected a floating-point tensor"):
+        shrink(x, 1.9)
 
 
 def test_bad_input():

@@ -14,6 +14,10 @@ def array(x, name: str) -> np.ndarray:
     if isinstance(x, Tensor):
         x = x.detach().cpu()
         x = x.float().numpy() if x.dtype in (torch.bfloat16, torch.float16) else x.numpy()
+    if np.iscomplexobj(x):
+        raise InvalidInput(
+            f"{name} is complex; expected real numbers, such as its magnitude {name}.abs() or abs({name})."
+        )
     try:
         x = np.ascontiguousarray(x, dtype=np.float64).reshape(np.shape(x))
     except (TypeError, ValueError) as error:

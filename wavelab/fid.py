@@ -56,11 +56,16 @@ def inception(path: Path | str | None = None, device: torch.device | str = "cpu"
     try:
         weights = load_file(path)
         with mock.patch.object(module, "load_state_dict_from_url", lambda *_, **__: weights):  # no download, no pickle
-            network = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).to(device)
+            network = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).to(device).eval()
     except (SafetensorError, RuntimeError, OSError) as error:
         raise DataCorrupt(f"{path} does not hold the weights of the FID's network: {error}. {HOW.format(path=path)}"
                           ) from error  # fmt: skip
-    return lambda pictures: network(pictures.to(device))[0]
+
+    @torch.no_grad()
+    def features(pictures: Tensor) -> Tensor:
+        return network(pictures.to(device))[0]
+
+    return features
 
 
 def inception_distance(x: Tensor, reference: Tensor, features: Features | None = None, batch: int = 64) -> float:

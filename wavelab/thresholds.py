@@ -40,7 +40,7 @@ def soft(x: Tensor, threshold: Threshold) -> Tensor:
         A tensor shaped like ``x``.
 
     Raises:
-        InvalidInput: a negative or NaN threshold.
+        InvalidInput: a negative or NaN threshold, or coefficients that are no floating-point tensor.
 
     Source:
         Donoho (1995), De-noising by soft-thresholding. Chapter "Compression and denoising".
@@ -57,7 +57,8 @@ def hard(x: Tensor, threshold: Threshold) -> Tensor:
     Source:
         Donoho and Johnstone (1994), Ideal spatial adaptation by wavelet shrinkage.
     """
-    return torch.where(x.abs() > _checked(threshold, x), x, 0.0)
+    threshold = _checked(threshold, x)
+    return torch.where(x.abs() > threshold, x, 0.0)
 
 
 def garrote(x: Tensor, threshold: Threshold) -> Tensor:
@@ -143,6 +144,8 @@ def sure(detail: Tensor, sigma: Threshold, dims: int = 2) -> Tensor:
     """
     check_tensor(detail, "detail", dims)
     sigma = _noise(sigma, detail, dims)
+    least = torch.finfo(detail.dtype).eps * detail.abs().amax(tuple(range(-dims, 0)), keepdim=True)
+    sigma = torch.maximum(sigma, least)  # less noise than rounding is none, and its square would overflow
     w = (detail.abs() / sigma).flatten(-dims).sort(-1).values
     w = F.pad(w, (1, 0))  # the candidate 0, at which nothing is set to zero
     n = w.shape[-1] - 1
@@ -263,6 +266,9 @@ def _find(kind: str, name: str, known: dict[str, Callable]) -> Callable:
 
 
 def _checked(threshold: Threshold, x: Tensor) -> Tensor:
+    if not isinstance(x, Tensor) or not x.dtype.is_floating_point:
+        kind = f"of {x.dtype}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise InvalidInput(f"x is {kind}; expected a floating-point tensor, such as torch.as_tensor(x).float().")
     threshold = torch.as_tensor(threshold, dtype=x.dtype, device=x.device)
     if not bool((threshold >= 0).all()):
         raise InvalidInput(f"The threshold is {threshold.min().item():g}; expected a number that is not negative.")

@@ -21,6 +21,10 @@ BEAMS = {  # and how many of their views the others follow from
     "fan, a mirror": (fitted(Fan, 33, 2.0, 15), 8),
     "parallel, eight symmetries": (fitted(Parallel, 32, 1.0, 20), 6),
     "parallel, four symmetries": (fitted(Parallel, 31, 1.0, 7), 4),
+    "parallel, a full turn of 7": (Parallel(32, 1.0, 7, 46, 1.0, angles=tuple(np.arange(7) * 2 * np.pi / 7)), 4),
+    "parallel, a full turn of 8": (Parallel(32, 1.0, 8, 46, 1.0, angles=tuple(np.arange(8) * 2 * np.pi / 8)), 2),
+    "parallel, a full turn of 12": (Parallel(32, 1.0, 12, 46, 1.0, angles=tuple(np.arange(12) * 2 * np.pi / 12)), 2),
+    "parallel, from both sides": (Parallel(32, 1.0, 4, 46, 1.0, angles=(0.3, 1.0, 0.3 + np.pi, 1.0 + np.pi)), 2),
     "fan, any angles": (Fan(32, 1.0, 4, 40, 2.0, angles=(0.1, 0.7, 2.0, 4.0)), 4),
 }
 

@@ -92,8 +92,8 @@ class CT:
         y = _shaped(y, "y", self.beam.sinogram_shape, "sinograms").to(self.dtype)
         if not self.beam.is_complete:
             raise InvalidInput(
-                "Filtered back-projection needs views that cover the whole turn evenly; reconstruct other sets of "
-                "angles by least squares."
+                "Filtered back-projection needs views that cover the whole turn evenly, half a turn for a parallel beam; "
+                "reconstruct other sets of angles by least squares."
             )
         response = torch.from_numpy(_response(self.beam.bins, self._bin_at_axis, filter, cutoff)).to(y)
         length = 2 * (len(response) - 1)

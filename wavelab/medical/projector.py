@@ -134,11 +134,13 @@ def _moved(beam: _Beam, turns: int, mirrored: bool) -> tuple[np.ndarray | None, 
     wanted = ((-angles if mirrored else angles) + turns * np.pi / 2)[:, None]
     gap = np.abs(np.remainder(wanted - angles + np.pi, 2 * np.pi) - np.pi)
     reverse = np.full(len(angles), mirrored)
-    if isinstance(beam, Parallel):  # a ray and its opposite are one line; the detector is then seen from behind
+    nearest, off = gap.argmin(1), gap.min(1)
+    if isinstance(beam, Parallel):  # a ray and its opposite are one line; the detector may be seen from behind
         behind = np.abs(np.remainder(wanted - angles, 2 * np.pi) - np.pi)
-        reverse = mirrored ^ (behind.min(1) < gap.min(1))
-        gap = np.minimum(gap, behind)
-    return (gap.argmin(1) if gap.min(1).max() < 1e-9 else None), reverse
+        turned = (off > 1e-9) & (behind.min(1) < off)  # a full turn has both views; then take the one in front
+        reverse = mirrored ^ turned
+        nearest, off = np.where(turned, behind.argmin(1), nearest), np.where(turned, behind.min(1), off)
+    return (nearest if off.max() < 1e-9 else None), reverse
 
 
 class Projector:
