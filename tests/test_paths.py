@@ -6,7 +6,7 @@ import os
 import pytest
 
 from wavelab import paths
-from wavelab.errors import StorageError
+from wavelab.errors import InvalidInput, StorageError
 
 
 def test_atomic_write_replaces(tmp_path):
@@ -44,6 +44,12 @@ def test_folder_that_is_a_file(tmp_path):
 def test_cache_folder_can_be_chosen(tmp_path, monkeypatch):
     monkeypatch.setenv("WAVELAB_CACHE", str(tmp_path))
     assert paths.cache_dir() == tmp_path
+
+
+def test_a_relative_cache_is_refused(monkeypatch):
+    monkeypatch.setenv("WAVELAB_CACHE", "mycache")
+    with pytest.raises(InvalidInput, match=r"WAVELAB_CACHE is 'mycache'.*absolute path, such as /.*mycache"):
+        paths.cache_dir()
 
 
 def test_sha256(tmp_path):

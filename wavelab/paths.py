@@ -13,17 +13,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from wavelab.errors import StorageError
+from wavelab.errors import InvalidInput, StorageError
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
 
 
 def cache_dir() -> Path:
-    """Return the cache folder: ``$WAVELAB_CACHE`` where set, else the platform's user cache."""
+    """Return the cache folder: ``$WAVELAB_CACHE`` where set, else the platform's user cache.
+
+    Raises:
+        InvalidInput: ``$WAVELAB_CACHE`` is a relative path, which each chapter would look for in its own folder.
+    """
     chosen = os.environ.get("WAVELAB_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        path = Path(chosen).expanduser()
+        if not path.is_absolute():
+            raise InvalidInput(
+                f"WAVELAB_CACHE is {chosen!r}, which is another folder in every program; give an absolute path, "
+                f"such as {path.resolve()}."
+            )
+        return path
     import pooch
 
     return Path(pooch.os_cache("wavelab"))

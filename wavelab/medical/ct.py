@@ -92,7 +92,7 @@ class CT:
         y = _shaped(y, "y", self.beam.sinogram_shape, "sinograms").to(self.dtype)
         if not self.beam.is_complete:
             raise InvalidInput(
-                "Filtered back-projection needs views that cover the whole turn evenly, half a turn for a parallel beam; "
+                "Filtered back-projection needs views that cover the turn evenly, a parallel beam's half of it; "
                 "reconstruct other sets of angles by least squares."
             )
         response = torch.from_numpy(_response(self.beam.bins, self._bin_at_axis, filter, cutoff)).to(y)
