@@ -48,6 +48,16 @@ def test_a_failing_cell_is_named_and_the_rest_goes_on(project):
     assert project.course("run").returncode == 0
 
 
+def test_a_kernel_that_dies_is_reported_and_the_rest_goes_on(project):
+    project.chapter("01-first", "The first", last="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    done = project.course("run")
+    assert done.returncode == 1
+    assert re.search(r"01-first: its kernel died.*MiB", done.stdout), done.stderr
+    assert re.search(r"02-second +\d+ s", done.stdout)
+    assert not list(project.executed("01-first").parent.glob("*.running.ipynb"))
+    assert project.executed("01-first").with_suffix(".failed.ipynb").exists()
+
+
 def test_an_interrupted_run_goes_on_where_it_was(project):
     project.chapter("02-second", "The second", last="import time; time.sleep(600)")
     with project.started("run") as process:

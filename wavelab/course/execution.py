@@ -17,6 +17,7 @@ from typing import Any
 import nbformat
 import papermill
 import psutil
+from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -75,7 +76,7 @@ def execute(
 
     Raises:
         UnknownName: a parameter the chapter does not have.
-        ChapterFailed: a cell raised an error; chapter, cell and traceback are named.
+        ChapterFailed: a cell raised an error (chapter, cell and traceback are named), or the kernel died.
     """
     check_parameters(values, parameters(notebook, where), where)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -90,10 +91,11 @@ def execute(
             papermill.execute_notebook(
                 given, running, dict(values), engine_name="wavelab", progress_bar=False, watch=watch, run_dir=run_dir
             )
-    except PapermillExecutionError as error:
+    except (PapermillExecutionError, DeadKernelError) as error:
         failed = output.with_suffix(".failed.ipynb")
         os.replace(running, failed)
-        raise ChapterFailed(_failure(where, error, failed)) from error
+        dead = isinstance(error, DeadKernelError)
+        raise ChapterFailed(_died(where, watch, failed) if dead else _failure(where, error, failed)) from error
     finally:
         given.unlink(missing_ok=True)
     os.replace(running, output)
@@ -163,6 +165,13 @@ def _peak_bytes(pid: int) -> int:
         return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
     except (OSError, StopIteration):
         return psutil.Process(pid).memory_info().rss
+
+
+def _died(where: str, watch: _Watch, failed: Path) -> str:
+    return (
+        f"{where}: its kernel died, most often for want of memory; at the end of the last cell it had needed "
+        f"{watch.peak_mib:.0f} MiB. Close other programs, or take a machine with more.\n\nThe run up to there: {failed}"
+    )
 
 
 def _failure(where: str, error: PapermillExecutionError, failed: Path) -> str:
