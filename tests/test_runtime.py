@@ -108,9 +108,10 @@ def test_malformed_table(row):
         runtime.start("01-x", sizes={"slices": row})
 
 
-def test_bad_device(monkeypatch):
-    monkeypatch.setenv("WAVELAB_DEVICE", "toaster")
-    with pytest.raises(InvalidInput, match="toaster"):
+@pytest.mark.parametrize("device", ["toaster", "cuda:99", "xla", "cpu:1"])
+def test_bad_device(monkeypatch, device):
+    monkeypatch.setenv("WAVELAB_DEVICE", device)
+    with pytest.raises(InvalidInput, match=f"WAVELAB_DEVICE is '{device}'.*give cpu"):
         runtime.start("01-x")
 
 

@@ -221,9 +221,15 @@ def _device() -> torch.device:
     wanted = os.environ.get("WAVELAB_DEVICE")
     if wanted:
         try:
-            return torch.device(wanted)
+            device = torch.device(wanted)
         except RuntimeError as error:
             raise InvalidInput(f"WAVELAB_DEVICE is {wanted!r}; give cpu, cuda, cuda:0 or mps.") from error
+        there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+        if (device.index or 0) >= there.get(device.type, 0):
+            raise InvalidInput(
+                f"WAVELAB_DEVICE is {wanted!r}, which is not on this machine; give cpu, or leave it out."
+            )
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
