@@ -45,7 +45,9 @@ def prepare_one(chapter: Chapter, profile: str) -> Path:
         stored = nbformat.read(path, as_version=4)
         for cell in stored.cells:
             if cell.cell_type == "code":
-                cell.metadata.tags = [*cell.metadata.get("tags", []), "nbval-check-output"]
+                tags = cell.metadata.get("tags", [])
+                if "nbval-ignore-output" not in tags:
+                    cell.metadata.tags = [*tags, "nbval-check-output"]
         nbformat.write(stored, path)
         return path
     plain = path.with_suffix(".plain.ipynb")
