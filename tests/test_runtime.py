@@ -61,6 +61,7 @@ def test_streams_are_reproducible_and_differ():
     assert torch.equal(draw(run, 0), draw(again, 0))
     assert not torch.equal(draw(run, 0), draw(run, 1))
     assert not torch.equal(draw(run, 0), draw(other, 0))
+    assert torch.equal(draw(run, 3), torch.randn(4, generator=other.generator(3, seed=5)))
     assert run.rng(2).random() == again.rng(2).random()
     assert run.rng(2).random() != run.rng(3).random()
 

@@ -44,16 +44,25 @@ class Run:
     sizes: Any
     folder: Path
 
-    def generator(self, stream: int = 0, device: torch.device | str | None = None) -> torch.Generator:
-        """Return a fresh torch generator; equal ``seed`` and ``stream`` give equal numbers."""
-        return torch.Generator(device or self.device).manual_seed(self._derived(stream))
+    def generator(
+        self, stream: int = 0, device: torch.device | str | None = None, seed: int | None = None
+    ) -> torch.Generator:
+        """Return a fresh torch generator; equal ``seed`` and ``stream`` give equal numbers.
+
+        Args:
+            stream: which of the run's independent streams.
+            device: of the generator; left out, the run's.
+            seed: in place of the run's; a literal for what a shipped model is trained on, whoever runs the chapter.
+        """
+        return torch.Generator(device or self.device).manual_seed(self._derived(stream, seed))
 
     def rng(self, stream: int = 0) -> np.random.Generator:
         """Return a fresh NumPy generator; equal ``seed`` and ``stream`` give equal numbers."""
         return np.random.default_rng([self.seed, stream])
 
-    def _derived(self, stream: int) -> int:
-        return int(np.random.SeedSequence([self.seed, stream]).generate_state(1, np.uint64)[0] >> 1)
+    def _derived(self, stream: int, seed: int | None) -> int:
+        entropy = [self.seed if seed is None else seed, stream]
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1)
 
     def record(self, results: Mapping[str, Any]) -> None:
         """Write the chapter's results as one JSON record, ``record.json`` in the run's folder.

@@ -105,7 +105,7 @@ def test_samplers_with_an_exact_score_draw_white_images(method, options):
 )
 def test_supervised_networks_train_and_reconstruct(kind, body, run, request):
     scans = request.getfixturevalue(body)
-    net, manifest = taught.teach(run, f"15-{kind}", kind, scans, ["chest-ct"])
+    net, manifest = taught.teach(run, f"15-{kind}", kind, scans, ["chest-ct"], {"photons": 1e3})
     assert manifest.steps == 3 and not net.training
     images = taught.apply(kind, net, scans, batch=1)
     assert images.shape == scans.truth.shape and bool(torch.isfinite(images).all())

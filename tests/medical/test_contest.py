@@ -99,7 +99,7 @@ def test_scores_and_supervised_networks_take_part(make, run, scans):
     entries |= contest.sampler_entries(student)
     entries["with wavelets"] = contest.regularised_entry(student, "noisy", 1.0, 1)
     entries["RED-CNN"] = contest.taught_entry(
-        "red-cnn", *taught.teach(run, "15-red-cnn", "red-cnn", scans, ["chest-ct"])
+        "red-cnn", *taught.teach(run, "15-red-cnn", "red-cnn", scans, ["chest-ct"], {})
     )
     found = make({name: entry._replace(grid=entry.grid[:2]) for name, entry in entries.items()})
     for name in entries:

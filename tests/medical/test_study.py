@@ -97,6 +97,23 @@ def test_only_the_clean_mode_sees_the_truth(student):
             torch.testing.assert_close(weight, weights[name], rtol=0, atol=0)
 
 
+def test_what_a_score_learnt_from_is_a_part_of_its_identity(student):
+    """Another dose, another model: the configuration tells them apart."""
+    student.material = student.material._replace(settings={"photons": 50.0})
+    assert student.score("noisy")[1].config["photons"] == 50.0
+    other = student.material._replace(settings={"photons": 77.0})
+    later = study.Student(student.run, "14-ct", other, ["chest-ct"], SMALL)
+    net, manifest = later.score("noisy")
+    assert manifest.origin == "trained" and manifest.config["photons"] == 77.0
+    assert manifest.config["levels"] == list(study.LEVELS) and manifest.config["rates"] == study.RATES
+
+
+def test_the_seed_of_the_run_does_not_change_what_is_fed_back(student):
+    other = study.Student(dataclasses.replace(student.run, seed=5), "14-other", student.material, ["chest-ct"], SMALL)
+    net = student.score("noisy")[0]
+    torch.testing.assert_close(other._fed_back(net, 3), student._fed_back(net, 3), rtol=0, atol=0)
+
+
 def test_unknown_modes_are_named(student):
     with pytest.raises(UnknownName, match="hybrd"):
         student.score("hybrd")

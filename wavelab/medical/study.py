@@ -7,9 +7,10 @@ from the same noisy images but ``clean``, which sees the truth.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ NOISE = 0.1  # of k-space, for a brain whose brightest tissue is 1
 TRUST = 2.0  # strength of the prior in samples that are fed back
 NOISY_STRENGTH = 4.0  # for a score that has learnt the noise; close to the best on validation scans of the chest
 POSES = 6  # of every brain slice; the template's slices are too few to learn from and too alike
+RATES = {"first": 2e-3, "again": 1e-3, "wavelet": 1e-3, "front_end": 2.5e-4}  # of learning, in the stages of a mode
 MODES = ("clean", "noisy", "relabel", "feedback", "denoised", "wavelet", "hybrid", "paper")
 ONCE = ("feedback", "paper")  # modes that were trained with one seed
 
@@ -46,14 +48,14 @@ class Material(NamedTuple):
         deviation: standard deviations of the measurements.
         spectrum: variance of the noise of ``images`` at each frequency, measured on simulated noise; one number where
             the noise is white.
-        poses: how many poses of every slice were scanned.
+        settings: how the scans were made; a part of what identifies a model that learnt from them.
     """
 
     scans: Scans
     images: Tensor
     deviation: Tensor
     spectrum: Tensor
-    poses: int = 1
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     def probe(self, batch: Sequence[Tensor], generator: torch.Generator) -> Tensor:
         """Draw noise like that of the images of a batch ``(images, deviation)``."""
@@ -70,7 +72,8 @@ class Material(NamedTuple):
 def chest_material(size: int, generator: torch.Generator, device: torch.device | str = "cpu") -> Material:
     """Scan the training slices of the chest at low dose."""
     truth, pixel = chest_slices("train", size)
-    return material(scan_ct(truth.to(device), low_dose(size, pixel), PHOTONS, generator), generator)
+    scans = scan_ct(truth.to(device), low_dose(size, pixel), PHOTONS, generator)
+    return material(scans, generator)._replace(settings={"photons": PHOTONS})
 
 
 def brain_material(
@@ -80,7 +83,7 @@ def brain_material(
     rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator, device=generator.device)))
     images = posed(brain_slices("train", min(192, 2 * size))[0], poses, rng, size)
     scans = scan_mri(images.to(device), torch.ones(size, size, dtype=torch.bool), NOISE, generator)
-    return material(scans, generator)._replace(poses=poses)
+    return material(scans, generator)._replace(settings={"noise": NOISE, "poses": poses})
 
 
 def material(scans: Scans, generator: torch.Generator) -> Material:
@@ -174,7 +177,7 @@ class Student:
         """Return the wavelet network, trained by Stein's estimate on noisy images alone."""
         loss = wavelet_sgm.sure_loss(self.material.probe)
         data = (self.material.images, self.material.deviation)
-        training = self._training(self.setup.denoise, seed)
+        training = self._training(self.setup.denoise, seed, RATES["wavelet"])
         return self._learned("W", self._mwcnn(seed), seed, lambda net, folder: train(net, loss, data, training, folder))
 
     def _fit_clean(self, net, folder, seed):
@@ -217,19 +220,19 @@ class Student:
         for k in range(self.setup.rounds):
             part = folder / f"round-{k}"
             data = images(net, 100 * seed + k)
-            histories.append(self._fit(net, self._denoising(), data, self.setup.more, seed, part, 1e-3))
+            histories.append(self._fit(net, self._denoising(), data, self.setup.more, seed, part, RATES["again"]))
         return joined(histories)
 
     def _fed_back(self, net, seed):
         if self.setup.feedback == "point":
             return reconstruct(net, self.material.scans)
-        return sample(net, self.material.scans, self.run.generator(seed), strength=TRUST)
+        return sample(net, self.material.scans, self.run.generator(seed, seed=0), strength=TRUST)
 
     def _fit_hybrid(self, net, folder, seed):
         net.load_state_dict(self.score("wavelet", seed)[0].state_dict())
         images = self._fed_back(net, 100 * seed + self.setup.rounds)
         loss = wavelet_sgm.relabel_loss(PROCESS, *LEVELS, self.material.spectrum, clean=True, border=1.2)
-        return self._fit(net, loss, (self.material.images, images), self.setup.more, seed, folder, 1e-3)
+        return self._fit(net, loss, (self.material.images, images), self.setup.more, seed, folder, RATES["again"])
 
     def _fit_paper(self, net, folder, seed):
         """Train as released: jointly on noisy images, then the front end on reconstructions, then jointly again."""
@@ -238,16 +241,15 @@ class Student:
         images = reconstruct(net, self.material.scans, strength=NOISY_STRENGTH)
         net.active = True
         pairs = (self.material.images, images)
-        back = self._fit(
-            net.wavelet, wavelet_sgm.feedback_loss, pairs, self.setup.more, seed, folder / "feedback", 2.5e-4
-        )
+        loss, rate = wavelet_sgm.feedback_loss, RATES["front_end"]
+        back = self._fit(net.wavelet, loss, pairs, self.setup.more, seed, folder / "feedback", rate)
         again = self._fit(net, self._denoising(), self.material.images, self.setup.more, seed, folder / "again")
         return joined([first, back, again])
 
-    def _fit(self, net, loss, data, steps, seed, folder, rate=2e-3) -> History:
+    def _fit(self, net, loss, data, steps, seed, folder, rate=RATES["first"]) -> History:
         return train(net, loss, data, self._training(steps, seed, rate), folder)
 
-    def _training(self, steps: int, seed: int, rate: float = 1e-3) -> Training:
+    def _training(self, steps: int, seed: int, rate: float) -> Training:
         return Training(steps, self.setup.batch, rate, seed=seed, checkpoint_every=100)
 
     def _denoising(self):
@@ -262,10 +264,9 @@ class Student:
     def _learned(self, name: str, net: nn.Module, seed: int, fit) -> tuple[nn.Module, Manifest]:
         full = f"{self.prefix}-{name}-{seed}"
         config = {**asdict(self.setup), "mults": list(self.setup.mults), "seed": seed, "mode": name}
+        config |= {"levels": list(LEVELS), "rates": RATES, **self.material.settings}
         if name in ("feedback", "wavelet", "hybrid"):
             config["trust"] = TRUST
-        if self.material.poses > 1:
-            config["poses"] = self.material.poses
         if full not in self._known:
             self._known[full] = load_or_train(full, net, fit, run=self.run, data=self.data, config=config)
         return self._known[full]

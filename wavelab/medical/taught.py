@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -48,7 +48,7 @@ def network(kind: str, scans: Scans, width: int, seed: int = 0) -> Network:
 
 
 def teach(
-    run: Run, name: str, kind: str, scans: Scans, data: Sequence[str], seed: int = 0
+    run: Run, name: str, kind: str, scans: Scans, data: Sequence[str], settings: Mapping[str, Any], seed: int = 0
 ) -> tuple[nn.Module, Manifest]:
     """Load a supervised network, or train it on scans whose truth is known.
 
@@ -58,6 +58,7 @@ def teach(
         kind: one of ``KINDS``.
         scans: the training scans, several noise draws of every image one after the other.
         data: ids of the registered data sets behind them.
+        settings: how the scans were made, plain values; a part of what identifies the trained network.
         seed: of the first weights and of the batches.
 
     Raises:
@@ -71,7 +72,7 @@ def teach(
     def fit(net, folder):
         return train(net, _loss(kind, scans), (*inputs[kind], scans.truth), training, folder)
 
-    return load_or_train(name, net, fit, run=run, config=asdict(training), data=list(data))
+    return load_or_train(name, net, fit, run=run, config=asdict(training) | dict(settings), data=list(data))
 
 
 @torch.no_grad()
