@@ -1,5 +1,7 @@
 """Reconstruction without learning: each prox against a peer or a closed form, and the method against known minima."""
 
+import math
+
 import numpy as np
 import pytest
 import pywt
@@ -133,7 +135,7 @@ def test_regularised_mri_beats_least_squares():
 CALLS = {
     "steps": lambda: classical.fista(Matrix(4, 4), torch.zeros(1, 4), classical.bounds(), 0, torch.zeros(1, 1, 4, 4)),
     "step_size": lambda: classical.fista(
-        Matrix(4, 4), torch.zeros(1, 4), classical.bounds(), 1, torch.zeros(1, 1, 4, 4), step_size=-1.0
+        Matrix(4, 4), _noise(1, 4), classical.bounds(), 1, torch.zeros(1, 1, 4, 4), step_size=-1.0
     ),
     "bounds": lambda: classical.bounds(1, 0),
     "weight": lambda: classical.wavelet_l1(-1.0),
@@ -145,3 +147,26 @@ CALLS = {
 def test_bad_input_is_named(word, call):
     with pytest.raises(InvalidInput, match=word.strip()):
         call()
+
+
+def _scan(y=None, start=None, weights=None):
+    ct = CT(fitted(Parallel, 16, 1.0, 8))
+    fits = torch.zeros(2, 1, *ct.beam.sinogram_shape)
+    start = torch.zeros(2, 1, 16, 16) if start is None else start
+    return classical.fista(ct, fits if y is None else y, classical.bounds(0), 1, start, weights=weights)
+
+
+MEASUREMENTS = {
+    "holds NaN": {"y": torch.full((2, 1, 8, fitted(Parallel, 16, 1.0, 8).bins), math.nan)},
+    "this geometry has": {"y": torch.zeros(2, 1, 8, 5)},
+    "expected 2 images": {"start": torch.zeros(3, 1, 16, 16)},
+    "without NaN": {"start": torch.full((2, 1, 16, 16), math.nan)},
+    "inverse variances": {"weights": torch.tensor([-1.0])},
+    "does not fit y": {"weights": torch.ones(3, 1, 1, 1)},
+}
+
+
+@pytest.mark.parametrize("words, arguments", MEASUREMENTS.items(), ids=MEASUREMENTS)
+def test_measurements_that_do_not_fit_are_named(words, arguments):
+    with pytest.raises(InvalidInput, match=words):
+        _scan(**arguments)

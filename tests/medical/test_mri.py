@@ -112,6 +112,8 @@ CALLS = {
     "empty mask": (lambda: MRI(torch.zeros(8, 8, dtype=torch.bool)), "nothing is measured"),
     "mask of numbers": (lambda: MRI(torch.ones(8, 8)), "boolean"),
     "another shape": (lambda: MRI(_mask()).A(torch.zeros(1, 1, 32, 31)), "this scan has"),
+    "complex images": (lambda: MRI(_mask()).A(torch.zeros(32, 32, dtype=torch.complex64)), "real=False"),
+    "real data": (lambda: MRI(_mask()).A_adjoint(torch.zeros(32, 32)), "k-space is complex"),
     "weight": (lambda: MRI(_mask()).prox(torch.zeros(32, 32), torch.zeros(32, 32), -1), "weight is -1"),
     "sigma": (lambda: mri.noise(torch.zeros(2, dtype=torch.complex64), -1, torch.Generator()), "sigma is -1"),
 }

@@ -176,7 +176,14 @@ def test_calibrated_shrinkage_denoises_without_a_clean_image():
     assert (blurred - sharp).norm() > 2 * (kept - sharp).norm()
 
 
+def _annealed(y):
+    start = torch.zeros(1, 1, *_ct().beam.image_shape)
+    return reconstruct.annealed_sqs(_white_score(1.0), PROCESS, [0.1], _ct(), y, start, torch.Generator())
+
+
 CALLS = {
+    "holds NaN": lambda: reconstruct.consistency(_ct(), torch.full((1, 1, *_ct().beam.sinogram_shape), math.nan)),
+    "expected 3 images": lambda: _annealed(torch.zeros(3, 1, *_ct().beam.sinogram_shape)),
     "weight": lambda: reconstruct.consistency(_ct(), torch.zeros(1), weight=0.0),
     "level": lambda: reconstruct.plug_and_play(_white_score(1.0), PROCESS, [0.0], None, torch.zeros(1)),
     "steps": lambda: reconstruct.consistency(_ct(), torch.zeros(1), steps=0),

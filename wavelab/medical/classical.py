@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wavelab import wavelets
 from wavelab.errors import InvalidInput
+from wavelab.medical.checks import check_measurements
 
 Prox = Callable[[Tensor, float], Tensor]
 
@@ -71,7 +72,8 @@ def fista(
         callback: called with the number of the iteration, from 1, and the images.
 
     Raises:
-        InvalidInput: no steps, or a step size that is not positive.
+        InvalidInput: no steps, a step size that is not positive, or measurements, images or weights that do not fit or
+            hold NaN.
 
     Source:
         Beck & Teboulle (2009), A fast iterative shrinkage-thresholding algorithm for linear inverse problems;
@@ -79,6 +81,7 @@ def fista(
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InvalidInput(f"steps is {steps!r}; give a positive whole number.")
+    check_measurements(physics, y, start, weights)
     if step_size is None:
         step_size = 0.95 / norm(physics, start.shape[-2:], weights)
     if not step_size > 0 or not math.isfinite(step_size):
@@ -110,7 +113,7 @@ def wavelet_l1(weight: float, wavelet: str = "haar", levels: int = 3, low: float
     r"""Return the prox of :math:`\lambda\sum|d|` over the details of an orthonormal wavelet transform, then bounds.
 
     The transform's blocks are shifted by a step that moves from call to call, so that their edges do not show; one
-    shift is an exact prox, and the bounds are applied after it.
+    shift is an exact prox, and the bounds are applied after it. Make a fresh prox for each reconstruction.
 
     Args:
         weight: :math:`\lambda\ge 0`.
@@ -141,7 +144,8 @@ def wavelet_l1(weight: float, wavelet: str = "haar", levels: int = 3, low: float
 def total_variation(weight: float, steps: int = 15, low: float = 0.0, high: float = math.inf) -> Prox:
     r"""Return the prox of :math:`\lambda\,\mathrm{TV}(x)=\lambda\sum_u\|(\nabla x)_u\|_2` within bounds.
 
-    The dual problem is solved by a fast projected gradient method, started where the last call ended.
+    The dual problem is solved by a fast projected gradient method, started where the last call ended; so make a fresh
+    prox for each reconstruction.
 
     Args:
         weight: :math:`\lambda\ge 0`.

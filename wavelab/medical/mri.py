@@ -153,12 +153,20 @@ class MRI:
         self.mask, self.real, self.device = mask, real, mask.device
 
     def A(self, x: Tensor) -> Tensor:
-        """Measure images ``(..., height, width)``: k-space, 0 where nothing is measured."""
-        return self.mask * fft(self._checked(x, "x"))
+        """Measure images ``(..., height, width)``: k-space, 0 where nothing is measured.
+
+        Raises:
+            InvalidInput: images of another size, or complex ones where the scan is of real images.
+        """
+        return self.mask * fft(self._checked_images(x, "x"))
 
     def A_adjoint(self, y: Tensor) -> Tensor:
-        r"""Apply :math:`A^*`: k-space to images, real ones if the scan is real: zero-filled reconstruction."""
-        return self._image(self.mask * self._checked(y, "y"))
+        r"""Apply :math:`A^*`: k-space to images, real ones if the scan is real: zero-filled reconstruction.
+
+        Raises:
+            InvalidInput: k-space of another size, or not complex.
+        """
+        return self._image(self.mask * self._checked_data(y))
 
     def prox(self, y: Tensor, z: Tensor, weight: float) -> Tensor:
         r"""Solve the data-consistency step in closed form.
@@ -175,12 +183,12 @@ class MRI:
             weight: :math:`\rho \ge 0`. With 0, what is measured is kept exactly and the rest taken from ``z``.
 
         Raises:
-            InvalidInput: shapes of another scan, or a negative weight.
+            InvalidInput: shapes of another scan, real k-space, complex images of a real scan, or a negative weight.
         """
         if not weight >= 0 or not math.isfinite(weight):
             raise InvalidInput(f"weight is {weight!r}; give a finite number of at least 0.")
-        density, data = self._normal(self._checked(y, "y"))
-        k = fft(self._checked(z, "z"))
+        density, data = self._normal(self._checked_data(y))
+        k = fft(self._checked_images(z, "z"))
         if weight == 0:
             k = torch.where(density > 0, data / density.clamp_min(0.5), k)
         else:
@@ -200,6 +208,18 @@ class MRI:
     def _image(self, k: Tensor) -> Tensor:
         x = ifft(k)
         return x.real if self.real else x
+
+    def _checked_images(self, x: Tensor, name: str) -> Tensor:
+        if self.real and isinstance(x, Tensor) and x.is_complex():
+            raise InvalidInput(
+                f"{name} is complex, but this scan is of real images; use MRI(mask, real=False), or pass {name}.real."
+            )
+        return self._checked(x, name)
+
+    def _checked_data(self, y: Tensor) -> Tensor:
+        if isinstance(y, Tensor) and not y.is_complex():
+            raise InvalidInput("y is real, but k-space is complex: pass what MRI.A gives, not images.")
+        return self._checked(y, "y")
 
     def _checked(self, x: Tensor, name: str) -> Tensor:
         if not isinstance(x, Tensor) or x.shape[-2:] != self.mask.shape:

@@ -21,6 +21,7 @@ from wavelab.diffusion import Process
 from wavelab.diffusion.times import Time, normal
 from wavelab.diffusion.walk import Guidance, Score
 from wavelab.errors import InvalidInput
+from wavelab.medical.checks import check_measurements
 from wavelab.medical.ct import CT
 from wavelab.medical.mri import MRI
 from wavelab.medical.regularise import Regulariser
@@ -49,7 +50,7 @@ def consistency(physics: CT | MRI, y: Tensor, weight: float | Tensor = 1.0, step
         steps: iterations for CT.
 
     Raises:
-        InvalidInput: a weight that is not positive, or no steps.
+        InvalidInput: a weight that is not positive, no steps, or measurements of another scanner or with NaN.
 
     Source:
         Fessler & Booth (1999), Conjugate-gradient preconditioning methods for shift-variant PET image reconstruction;
@@ -59,6 +60,7 @@ def consistency(physics: CT | MRI, y: Tensor, weight: float | Tensor = 1.0, step
         raise InvalidInput("weight must be positive: the inverse variance of the measurements.")
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise InvalidInput(f"steps is {steps!r}; give a positive whole number.")
+    check_measurements(physics, y)
     if isinstance(physics, MRI):
         return lambda z, rho: physics.prox(y, z, rho / weight)
     weight = torch.as_tensor(weight, dtype=y.dtype, device=y.device).expand(y.shape)
@@ -266,10 +268,14 @@ def annealed_sqs(
         every: after how many iterations it is.
         callback: called with the number of the iteration, from 1, and the images.
 
+    Raises:
+        InvalidInput: measurements of another scanner, not as many as images, or with NaN.
+
     Source:
         Wu et al. (2023); the step towards the data: Erdoğan & Fessler (1999), Ordered subsets algorithms for
         transmission tomography.
     """
+    check_measurements(ct, y, start)
     majoriser = ct.A_adjoint(ct.A(torch.ones_like(start))) + 2 * prior_weight
     x = z = start
     sigmas = sorted((float(s) for s in sigmas), reverse=True)

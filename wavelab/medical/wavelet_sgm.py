@@ -61,7 +61,8 @@ def relabel_loss(
 
     .. math:: \mathbb E\,\big\|\sigma^{-1}C^{1/2}\,\hat\epsilon(x_t,\sigma)-z\big\|^2/d
 
-    has its minimum at :math:`\hat\epsilon=\mathbb E[x_t-x|x_t]/\sigma`. With :math:`S=0` it is the usual loss.
+    has its minimum at :math:`\hat\epsilon=\mathbb E[x_t-x|x_t]/\sigma`. With :math:`S=0` it is the usual loss. Images
+    are flipped left to right at random, and :math:`S` is taken to be symmetric under that, as that of a full turn is.
 
     Args:
         process: the variance-exploding process.
