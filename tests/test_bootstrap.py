@@ -105,3 +105,27 @@ def test_makefile_names_every_target_it_promises():
     text = (ROOT / "Makefile").read_text()
     for target in ("book", "test", "lab", "bench", "data", "lint", "clean"):
         assert re.search(rf"^{target}:.*## ", text, re.MULTILINE)
+
+
+def test_an_environment_of_another_python_is_made_anew(tmp_path, monkeypatch, capsys):
+    """One that does not run, or tells another version, is replaced; one of this Python is left alone."""
+    venv, made = tmp_path / ".venv", []
+    python = bootstrap.python_of(venv)
+    python.parent.mkdir(parents=True)
+    told = {"version": "[3, 9]"}
+
+    def run(command, **options):
+        if command[0] != str(python):
+            made.append(command)
+            return subprocess.CompletedProcess(command, 0)
+        if told["version"] is None:
+            raise FileNotFoundError(command[0])
+        return subprocess.CompletedProcess(command, 0, stdout=told["version"])
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", run)
+    assert bootstrap._make_venv(venv) == 0 and len(made) == 1 and not venv.exists()
+    assert "of another Python" in capsys.readouterr().out
+    told["version"] = None
+    assert bootstrap._make_venv(venv) == 0 and len(made) == 2
+    told["version"] = str(list(sys.version_info[:2]))
+    assert bootstrap._make_venv(venv) == 0 and len(made) == 2

@@ -202,6 +202,7 @@ def test_bad_input():
         ({"margin": 5}, "margin is 5"),
         ({"margin": 64}, "margin is 64"),
         ({"levels": 0}, "levels is 0"),
+        ({"sigma": torch.ones(5)}, "sigma has shape"),
     ):
         with pytest.raises(InvalidInput, match=message):
             thresholds.denoise(y, **options)

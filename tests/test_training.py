@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import math
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from tests import training_job as job
 from wavelab.errors import DataCorrupt, DataUnavailable, InvalidInput, StorageError, TrainingDiverged, UnknownName
 from wavelab.paths import ROOT
 from wavelab.training import History, Training, progress, state, train
-from wavelab.training.batches import Batches
+from wavelab.training.batches import Batches, describe
 from wavelab.training.state import load_state
 
 QUICK = Training(steps=20, batch_size=8, checkpoint_every=5, log_every=4)
@@ -295,6 +296,19 @@ def test_folder_of_another_run_is_refused(tmp_path, changed, named):
     assert "in the folder: {" in str(caught.value) and "asked for: {" in str(caught.value)
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
     fit(tmp_path, **changed, resume=False)
+
+
+def test_the_same_values_in_another_order_are_other_data():
+    """Equal mean and spread do not make two data sets one; the last bits of floats do not make one two."""
+    data = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    known = describe(data)
+    assert describe(data.clone()) == known == describe(data * (1 + 1e-7))
+    for other in (data.flip(0), data.flip(-1), data.roll(1, 0), -data + 2 * data.mean()):
+        told = describe(other)
+        assert told["parts"][0].pop("projection") != known["parts"][0]["projection"]
+        assert all(told["parts"][0][name] == known["parts"][0][name] for name in ("shape", "mean", "std"))
+    assert describe(torch.arange(5))["parts"][0]["projection"] is not None
+    assert describe(torch.full((3, 2), math.nan))["parts"][0]["projection"] is None
 
 
 @pytest.mark.parametrize("harm", ["truncated", "empty", "other"])

@@ -7,6 +7,7 @@ bounds of ``pyproject.toml`` are. A stamp in ``.venv`` makes the next call insta
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -68,13 +69,26 @@ def _steps(root: Path, venv: Path, exact: bool) -> list:
 
 
 def _make_venv(venv: Path) -> int:
-    if python_of(venv).exists():
+    """Make an environment of this Python; one of another Python, or a broken one, is made anew."""
+    if _version_of(venv) == list(sys.version_info[:2]):
         return 0
+    if venv.exists():
+        print(f"  {venv.name} is broken or of another Python; making it anew", flush=True)
     shutil.rmtree(venv, ignore_errors=True)
     status = subprocess.run([sys.executable, "-m", "venv", str(venv)]).returncode
     if status != 0:
         print("  Python's venv module is missing or broken; on Debian and Ubuntu: apt install python3-venv", flush=True)
     return status
+
+
+def _version_of(venv: Path) -> list[int] | None:
+    """Return major and minor version of an environment's Python; None where it does not run."""
+    ask = [str(python_of(venv)), "-c", "import pip, sys; print(list(sys.version_info[:2]))"]
+    try:
+        told = subprocess.run(ask, capture_output=True, text=True, timeout=60)
+        return json.loads(told.stdout) if told.returncode == 0 else None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
 
 
 def _install_torch(root: Path, venv: Path) -> int:

@@ -248,7 +248,12 @@ def denoise(
     if sigma is None:
         sigma = mad(wavelets.dwt(y, wavelet, 1, dims)[1][0].select(-dims - 1, -1), dims) / gains[-1][-1]
         sigma = sigma.clamp_min(torch.finfo(y.dtype).tiny)
-    sigma = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).unsqueeze(-1)  # a sub-band has it times its gain
+    sigma = torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
+    if sigma.ndim and sigma.shape != y.shape[:-dims]:
+        raise InvalidInput(
+            f"sigma has shape {tuple(sigma.shape)}; expected a number or one an image, {tuple(y.shape[:-dims])}."
+        )
+    sigma = sigma.unsqueeze(-1)  # a sub-band has it times its gain
     axes, count = tuple(range(-dims, 0)), math.prod(y.shape[-dims:])
     total = torch.zeros_like(padded)
     for shift in itertools.product(range(shifts), repeat=dims):

@@ -48,7 +48,7 @@ def seed_of(seed: int, step: int, shard: int) -> int:
 
 
 def describe(data: Any) -> dict[str, Any]:
-    """Return what tells a data set from another: class, sizes, and of tensors the mean and spread, rounded."""
+    """Return what tells data sets apart: class and sizes, and of tensors the mean, spread and a projection, rounded."""
     parts = data if isinstance(data, tuple) else (data,)
     return {"samples": _length(data), "parts": [_describe_part(part) for part in parts]}
 
@@ -56,13 +56,23 @@ def describe(data: Any) -> dict[str, Any]:
 def _describe_part(part: Any) -> dict[str, Any]:
     if not isinstance(part, Tensor):
         return {"class": type(part).__name__}
-    spread, mean = torch.std_mean((torch.view_as_real(part) if part.is_complex() else part).cpu().double())
+    values = (torch.view_as_real(part) if part.is_complex() else part).cpu().double()
+    spread, mean = torch.std_mean(values)
     return {
         "shape": list(part.shape),
         "dtype": str(part.dtype).removeprefix("torch."),
         "mean": round(float(mean), 3),
         "std": round(float(spread), 3) if math.isfinite(spread) else None,
+        "projection": _projection(values.flatten(1) if values.ndim > 1 else values[:, None]),
     }
+
+
+def _projection(values: Tensor) -> float | None:
+    r"""Return :math:`a^\top X b/\|X\|` with fixed Gaussian vectors: other values, or another order, give another."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(size, generator=generator, dtype=torch.float64) for size in values.shape)
+    found = float(a @ values @ b / values.norm().clamp_min(1e-30))
+    return round(found, 3) if math.isfinite(found) else None
 
 
 def _length(data: Any) -> int:
