@@ -138,6 +138,18 @@ CALLS = {
         Matrix(4, 4), _noise(1, 4), classical.bounds(), 1, torch.zeros(1, 1, 4, 4), step_size=-1.0
     ),
     "bounds": lambda: classical.bounds(1, 0),
+    "bounds ": lambda: classical.total_variation(0.1, low=1, high=0),
+    "bounds  ": lambda: classical.wavelet_l1(0.1, low=1, high=0),
+    "steps ": lambda: classical.total_variation(0.1, steps=0),
+    "levels": lambda: classical.wavelet_l1(0.1, levels=0),
+    "orthonormal": lambda: classical.wavelet_l1(0.1, "bior2.2"),
+    "complex": lambda: classical.fista(
+        MRI(torch.ones(8, 8, dtype=torch.bool), real=False),
+        torch.zeros(1, 1, 8, 8) + 0j,
+        classical.bounds(),
+        1,
+        torch.zeros(1, 1, 8, 8) + 0j,
+    ),
     "weight": lambda: classical.wavelet_l1(-1.0),
     "weight ": lambda: classical.total_variation(float("nan")),
 }

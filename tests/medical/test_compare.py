@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wavelab import checkpoints, runtime
-from wavelab.errors import UnknownName
+from wavelab.errors import InvalidInput, UnknownName
 from wavelab.medical import compare, mri, taught
 from wavelab.medical.ct import low_dose, sparse_view
 from wavelab.medical.phantoms import thorax
@@ -53,7 +53,14 @@ def test_penalties_and_bounds_beat_back_projection(low):
     assert _psnr(compare.wavelet_l1(low, 5.0, 80, HIGH), low) > fbp + 1
 
 
+def test_an_empty_grid_is_refused(low):
+    with pytest.raises(InvalidInput, match="grid is empty"):
+        compare.tune(compare.analytic, [], low, HIGH)
+
+
 def test_zero_filling_has_no_setting(brain):
+    with pytest.raises(TypeError, match="filter"):
+        compare.analytic(brain, filter="hann")
     torch.testing.assert_close(compare.analytic(brain), brain.start)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wavelab import checkpoints, runtime
-from wavelab.errors import UnknownName
+from wavelab.errors import InvalidInput, UnknownName
 from wavelab.medical import contest, study, taught
 from wavelab.medical.contest import Contest, Entry
 from wavelab.medical.ct import low_dose
@@ -56,7 +56,7 @@ def test_the_best_setting_of_the_validation_scans_is_taken(make):
     assert table.shape == (2, 4) and (table[0] > table[1]).all()
     assert seen[3:] == [(4, 0, 0.02), (4, 1, 0.02)]
     found.table("shifted", "ssim")
-    assert len(seen) == 5 and found.result("shifted")["seconds"] >= 0
+    assert len(seen) == 5 and found.result("shifted")["seconds"] > 0
 
 
 def test_settings_in_words(make):
@@ -127,3 +127,5 @@ def test_recovered_fraction():
     assert 0.65 < low < value < high < 0.85
     one_seed = contest.recovered(ours[:1], [worse, best], clean, rng)
     assert one_seed.value == pytest.approx(0.75, abs=0.05)
+    with pytest.raises(InvalidInput, match="without is empty"):
+        contest.recovered(ours, [], clean, rng)

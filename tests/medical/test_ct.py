@@ -1,6 +1,7 @@
 """Computed tomography: exact adjoints, analytic objects, scikit-image as a peer, photons."""
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -156,6 +157,27 @@ def test_gradients_are_the_adjoints():
         assert torch.autograd.gradgradcheck(lambda at, f=function: f(at).square(), at)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_another_device_gives_the_same():
+    beam = fitted(Fan, 32, 2.0, 24)
+    here, there = CT(beam), CT(beam, device="cuda")
+    x, y = _noise(2, 1, 32, 32, dtype=torch.float32), _noise(2, 1, *beam.sinogram_shape, dtype=torch.float32)
+    for name, given in (("A", x), ("A_adjoint", y), ("fbp", y)):
+        at = given.cuda().requires_grad_()
+        found = getattr(there, name)(at)
+        torch.testing.assert_close(found.detach().cpu(), getattr(here, name)(given), rtol=1e-4, atol=1e-4)
+        (slope,) = torch.autograd.grad(found.square().sum(), at)
+        again = given.clone().requires_grad_()
+        (wanted,) = torch.autograd.grad(getattr(here, name)(again).square().sum(), again)
+        torch.testing.assert_close(slope.cpu(), wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_evenly_spaced_angles_in_single_precision_are_complete():
+    angles = tuple(np.float32(np.arange(180) * np.pi / 180).tolist())
+    assert Parallel(32, 1.0, 180, 46, 1.0, angles=angles).is_complete
+    assert not Parallel(32, 1.0, 180, 46, 1.0, angles=(*angles[:-1], angles[-1] + 0.005)).is_complete
+
+
 def test_sparse_views_are_rows_of_the_full_scan():
     full, sparse = fitted(Fan, 32, 2.0, 720), xray.sparse_view(32, 2.0, 60)
     x = _noise(1, 1, 32, 32)
@@ -198,12 +220,20 @@ def test_starved_rays_stay_finite():
 
 
 CALLS = {
+    "a whole number": (lambda: CT(Parallel(16, 1.0, 8, 16, 1.0), dtype=torch.int32), "dtype is"),
     "a fan for a string": (lambda: CT("fan"), "Fan or a Parallel"),
     "no views": (lambda: Parallel(32, 1.0, 0, 32, 1.0), "views"),
     "negative pixel": (lambda: Parallel(32, -1.0, 8, 32, 1.0), "pixel is -1.0"),
     "angles out of order": (lambda: Parallel(32, 1.0, 3, 32, 1.0, angles=(0.0, 2.0, 1.0)), "must increase"),
     "too few angles": (lambda: Parallel(32, 1.0, 3, 32, 1.0, angles=(0.0, 2.0)), "3 finite angles"),
     "source inside": (lambda: Fan(512, 2.0, 8, 32, 1.0), "inside the image"),
+    "image at the source": (lambda: xray.low_dose(512, 2.0), "reaches the source"),
+    "sparse, at the source": (lambda: xray.sparse_view(512, 2.0), "reaches the source"),
+    "no width": (lambda: fitted(Parallel, 32, 0.0, 8), "pixel is 0"),
+    "no pixels": (lambda: fitted(Parallel, 0, 1.0, 8), "size is 0"),
+    "NaN width": (lambda: xray.low_dose(128, math.nan), "pixel is nan"),
+    "low dose, no views": (lambda: xray.low_dose(128, 2.8, 0), "views is 0"),
+    "no bins": (lambda: fitted(Fan, 32, 1.0, 8, 0), "bins is 0"),
     "views that do not divide": (lambda: xray.sparse_view(32, 1.0, 70), "divides 720"),
     "image not square": (lambda: _small().A(torch.zeros(1, 1, 16, 15)), "16 x 16"),
     "image of whole numbers": (lambda: _small().A(torch.zeros(16, 16, dtype=torch.int64)), "real numbers"),
@@ -212,10 +242,23 @@ CALLS = {
     "cutoff": (lambda: _small().fbp(torch.zeros(1, 1, 8, 16), cutoff=0.0), "cutoff is 0.0"),
     "limited angles": (lambda: CT(BEAMS["fan, any angles"][0]).fbp(torch.zeros(1, 1, 4, 40)), "least squares"),
     "NaN": (lambda: xray.counts(torch.full((16, 16), torch.nan), _small(), 1e4, _generator()), "NaN"),
+    "NaN, A": (lambda: _small().A(torch.full((16, 16), torch.nan)), "x .* holds NaN"),
+    "NaN, adjoint": (lambda: _small().A_adjoint(torch.full((8, 16), torch.nan)), "y .* holds NaN"),
+    "infinite, FBP": (lambda: _small().fbp(torch.full((8, 16), torch.inf)), "y .* holds NaN or infinite"),
+    "units of 1000 HU": (lambda: xray.counts(torch.full((16, 16), -1.0), _small(), 1e4, _generator()), "hu_to_mu"),
+    "no image": (lambda: xray.counts(torch.zeros(0, 1, 16, 16), _small(), 1e4, _generator()), "no image"),
+    "an array": (lambda: xray.counts(np.zeros((16, 16)), _small(), 1e4, _generator()), "ndarray"),
+    "nothing comes through": (
+        lambda: xray.counts(torch.ones(16, 16), _small(), 1e4, _generator()),
+        "tenth of a photon",
+    ),
     "Hounsfield units": (lambda: xray.counts(torch.full((16, 16), 40.0), _small(), 1e4, _generator()), "hu_to_mu"),
     "no photons": (lambda: xray.counts(torch.zeros(16, 16), _small(), 0, _generator()), "photons is 0"),
     "unit": (lambda: CT(Parallel(16, 1.0, 8, 16, 1.0), unit=-0.02), "unit is -0.02"),
-    "negative counts": (lambda: xray.log_transform(torch.tensor([-1.0]), 10.0), "negative counts"),
+    "negative counts": (lambda: xray.log_transform(torch.tensor([-1.0]), 10.0), "k holds negative"),
+    "counts without end": (lambda: xray.log_transform(torch.tensor([torch.inf]), 10.0), "k holds"),
+    "variance of NaN": (lambda: xray.log_variance(torch.tensor([torch.nan])), "k holds"),
+    "photons a truth": (lambda: xray.log_transform(torch.ones(1), True), "photons is True"),
 }
 
 

@@ -305,7 +305,9 @@ def test_a_network_is_known_by_its_name(known):
 
     first = define(True)
     assert networks.build({"class": "Tiny", "width": 5}).layer.in_features == 5
-    assert known["Tiny"] is first and type(networks.build({"class": "UNet", "in_channels": 1, "out_channels": 1}))
+    assert known["Tiny"] is first and isinstance(
+        networks.build({"class": "UNet", "in_channels": 1, "out_channels": 1}), networks.UNet
+    )
     again = define(False)  # as when a notebook's cell runs twice
     assert known["Tiny"] is again
     with pytest.raises(UnknownName, match=r"no option of Tiny 'widht'\. Did you mean 'width'"):

@@ -8,6 +8,7 @@ from wavelab.errors import InvalidInput, UnknownName
 from wavelab.medical import mri
 from wavelab.medical.mri import MRI
 
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SHAPES = [(32, 32), (33, 32), (31, 33)]
 
 
@@ -66,6 +67,35 @@ def test_adjoint_is_exact(kind, real, shape):
         torch.testing.assert_close(left, right, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+@pytest.mark.parametrize("real", [True, False])
+def test_adjoint_is_exact_in_single_precision(real, device):
+    scan = MRI(_mask("gaussian", (64, 64)).to(device), real)
+    x = _noise(2, 1, 64, 64, complex=not real).to(device, torch.float32 if real else torch.complex64)
+    y = _noise(2, 1, 64, 64, seed=1, complex=True).to(device, torch.complex64)
+    forwards, backwards = scan.A(x), scan.A_adjoint(y)
+    left, right = (torch.vdot(a.flatten(), b.flatten()).real for a, b in ((forwards, y), (x.to(backwards), backwards)))
+    assert abs(left - right) <= 1e-6 * forwards.norm() * y.norm()
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_gradients_are_right(real):
+    scan = MRI(_mask("gaussian", (6, 8), 2, centre=0.25), real)
+    x = _noise(1, 1, 6, 8, complex=not real).requires_grad_()
+    y = _noise(1, 1, 6, 8, seed=1, complex=True).requires_grad_()
+    assert torch.autograd.gradcheck(scan.A, x) and torch.autograd.gradcheck(scan.A_adjoint, y)
+    assert torch.autograd.gradcheck(lambda y, z: scan.prox(y, z, 0.3), (y, x))
+
+
+@pytest.mark.parametrize("kind", mri.MASKS)
+def test_a_full_mask_measures_everything(kind):
+    full = _mask(kind, (16, 16), 1, centre=1.0)
+    assert full.all()
+    x = _noise(1, 1, 16, 16)
+    torch.testing.assert_close(MRI(full).A_adjoint(MRI(full).A(x)), x)
+    assert _mask(kind, (np.int64(16), np.int64(16)), 1, centre=0.0).all()
+
+
 @pytest.mark.parametrize("real", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_data_consistency_is_the_minimiser(real, shape):
@@ -109,6 +139,12 @@ CALLS = {
     "acceleration": (lambda: _mask(acceleration=0.5), "acceleration is 0.5"),
     "share": (lambda: _mask(centre=1.5), "centre is 1.5"),
     "shape": (lambda: _mask(shape=(32,)), "height, width"),
+    "shape of one number": (lambda: _mask(shape=32), "height, width"),
+    "height": (lambda: _mask(shape=(0, 32)), "height is 0"),
+    "nothing": (lambda: _mask(acceleration=100, centre=0.0), "nothing of 32 x 32"),
+    "nothing, points": (lambda: _mask("poisson", acceleration=1e4, centre=0.0), "nothing of 32 x 32"),
+    "NaN": (lambda: MRI(_mask()).A(torch.full((1, 1, 32, 32), torch.nan)), "x .* holds NaN"),
+    "NaN, adjoint": (lambda: MRI(_mask()).A_adjoint(torch.full((32, 32), torch.nan) + 0j), "y .* holds NaN"),
     "empty mask": (lambda: MRI(torch.zeros(8, 8, dtype=torch.bool)), "nothing is measured"),
     "mask of numbers": (lambda: MRI(torch.ones(8, 8)), "boolean"),
     "another shape": (lambda: MRI(_mask()).A(torch.zeros(1, 1, 32, 31)), "this scan has"),

@@ -176,9 +176,13 @@ def test_calibrated_shrinkage_denoises_without_a_clean_image():
     assert (blurred - sharp).norm() > 2 * (kept - sharp).norm()
 
 
-def _annealed(y):
+def _annealed(y, sigmas=(0.1,), **options):
     start = torch.zeros(1, 1, *_ct().beam.image_shape)
-    return reconstruct.annealed_sqs(_white_score(1.0), PROCESS, [0.1], _ct(), y, start, torch.Generator())
+    return reconstruct.annealed_sqs(_white_score(1.0), PROCESS, sigmas, _ct(), y, start, torch.Generator(), **options)
+
+
+def _nothing():
+    return torch.zeros(1, 1, *_ct().beam.sinogram_shape)
 
 
 CALLS = {
@@ -186,10 +190,25 @@ CALLS = {
     "expected 3 images": lambda: _annealed(torch.zeros(3, 1, *_ct().beam.sinogram_shape)),
     "weight": lambda: reconstruct.consistency(_ct(), torch.zeros(1), weight=0.0),
     "level": lambda: reconstruct.plug_and_play(_white_score(1.0), PROCESS, [0.0], None, torch.zeros(1)),
-    "steps": lambda: reconstruct.consistency(_ct(), torch.zeros(1), steps=0),
+    "steps is 0": lambda: reconstruct.consistency(_ct(), torch.zeros(1), steps=0),
     "strength": lambda: reconstruct.guidance(PROCESS, lambda z, rho: z, strength=-1.0),
     "sigmas": lambda: reconstruct.levels(PROCESS, [0.1, 0.0]),
     "weight is": lambda: regularise.wavelet_tv(-math.inf),
+    "levels is 0": lambda: regularise.wavelet_tv(1.0, levels=0),
+    "orthonormal": lambda: regularise.wavelet_tv(1.0, "bior2.2"),
+    "low is 0": lambda: regularise.calibrated_shrinkage(0.0),
+    "steps_per_level is 0": lambda: _annealed(_nothing(), steps_per_level=0),
+    "step_size is -1": lambda: _annealed(_nothing(), step_size=-1.0),
+    "every is 0": lambda: _annealed(_nothing(), every=0),
+    "momentum is -1": lambda: _annealed(_nothing(), momentum=-1),
+    "noise levels": lambda: _annealed(_nothing(), sigmas=[0.0]),
+    "must hold": lambda: _annealed(_nothing(), sigmas=[]),
+    "rho is -1": lambda: reconstruct.consistency(_ct(), _nothing())(torch.zeros(1, 1, *_ct().beam.image_shape), -1.0),
+    "does not fit y": lambda: reconstruct.consistency(_ct(), _nothing(), torch.ones(2, 1, 1, 1)),
+    "weight is tensor": lambda: reconstruct.consistency(
+        MRI(torch.ones(8, 8, dtype=torch.bool)), torch.zeros(1, 1, 8, 8) + 0j, torch.ones(1, 1, 8, 8)
+    ),
+    "weights holds": lambda: reconstruct.consistency(_ct(), _nothing(), math.inf),
     "shifts": lambda: regularise.wavelet_tv(1.0, shifts=0),
 }
 

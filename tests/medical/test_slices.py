@@ -79,6 +79,8 @@ def test_no_slice_is_near_one_of_another_part(load):
         (lambda: brain_slices("test", 200), InvalidInput, "1 to 192"),
         (lambda: brain_slices("test", plane="frontal"), UnknownName, "coronal"),
         (lambda: posed(torch.rand(2, 1, 8, 8), 0, np.random.default_rng(0), 8), InvalidInput, "copies is 0"),
+        (lambda: posed(torch.rand(2, 1, 8, 8), 1, np.random.default_rng(0), 0), InvalidInput, "size is 0"),
+        (lambda: posed(-torch.rand(2, 1, 8, 8), 1, np.random.default_rng(0), 8), InvalidInput, "negative values"),
     ],
 )
 def test_bad_input_is_named(call, kind, words):

@@ -158,3 +158,15 @@ def test_histories_are_joined_one_behind_the_other():
 def test_the_process_covers_the_levels():
     assert isinstance(scans_.PROCESS, VE)
     assert scans_.PROCESS.sigma(0.0) <= scans_.LEVELS[0] < scans_.LEVELS[1] <= scans_.PROCESS.sigma(1.0)
+
+
+def test_material_of_both_bodies_is_what_its_settings_say():
+    """Sixty slices of the chest with the stated dose; six poses of the slices of the brain with the stated noise."""
+    chest, again = (study.chest_material(32, _generator(3)) for _ in range(2))
+    assert chest.images.shape == (60, 1, 32, 32) and chest.settings == {"photons": study.PHOTONS}
+    torch.testing.assert_close(chest.images, again.images, rtol=0, atol=0)
+    assert chest.scans.physics.beam == low_dose(32, chest.scans.physics.beam.pixel)
+    brain = study.brain_material(32, _generator(3), poses=2)
+    assert brain.settings == {"noise": study.NOISE, "poses": 2} and len(brain.images) == 110
+    assert (brain.images - brain.scans.truth).std() == pytest.approx(study.NOISE / math.sqrt(2), rel=0.05)
+    assert brain.scans.physics.mask.all()

@@ -2,7 +2,7 @@ r"""Reconstruction without learning: least squares with the image's bounds, tota
 
 All minimise :math:`\tfrac12\|A x - y\|_W^2 + \lambda R(x)` over images within bounds, by the same accelerated proximal
 gradient method. ``physics`` is anything with ``A`` and ``A_adjoint``: :class:`wavelab.medical.ct.CT` or
-:class:`wavelab.medical.mri.MRI`. Chapter "Inverse problems" explains the method.
+:class:`wavelab.medical.mri.MRI` of real images. Chapter "Inverse problems" explains the method.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wavelab import wavelets
 from wavelab.errors import InvalidInput
-from wavelab.medical.checks import check_measurements
+from wavelab.medical.checks import check_bounds, check_measurements, check_number, check_orthonormal, check_whole
 
 Prox = Callable[[Tensor, float], Tensor]
 
@@ -30,7 +30,11 @@ def norm(physics, shape, weights: Tensor | None = None, steps: int = 30, seed: i
         weights: of the measurements, broadcast against them; for a batch of them the largest norm counts.
         steps: iterations; thirty give about one per cent.
         seed: of the random start.
+
+    Raises:
+        InvalidInput: no steps.
     """
+    check_whole("steps", steps)
     count = 1 if weights is None or weights.ndim < 4 else len(weights)
     start = torch.randn(count, 1, *shape, generator=torch.Generator().manual_seed(seed))
     x = start.to(getattr(physics, "device", "cpu"))
@@ -72,20 +76,20 @@ def fista(
         callback: called with the number of the iteration, from 1, and the images.
 
     Raises:
-        InvalidInput: no steps, a step size that is not positive, or measurements, images or weights that do not fit or
-            hold NaN.
+        InvalidInput: no steps, a step size that is not positive, complex images, or measurements, images or weights
+            that do not fit or hold NaN.
 
     Source:
         Beck & Teboulle (2009), A fast iterative shrinkage-thresholding algorithm for linear inverse problems;
         restart: O'Donoghue & Candès (2015), Adaptive restart for accelerated gradient schemes.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InvalidInput(f"steps is {steps!r}; give a positive whole number.")
+    check_whole("steps", steps)
+    if start.is_complex():
+        raise InvalidInput("start is complex; the methods here are for real images, as MRI(mask) has them.")
     check_measurements(physics, y, start, weights)
     if step_size is None:
         step_size = 0.95 / norm(physics, start.shape[-2:], weights)
-    if not step_size > 0 or not math.isfinite(step_size):
-        raise InvalidInput(f"step_size is {step_size!r}; give a positive number.")
+    check_number("step_size", step_size)
     x, z = start, start
     t = torch.ones(len(start), *[1] * (start.ndim - 1), device=start.device)
     for k in range(1, steps + 1):
@@ -103,9 +107,12 @@ def fista(
 
 
 def bounds(low: float = 0.0, high: float = math.inf) -> Prox:
-    """Return the prox of an image's bounds: it clips. Alone in :func:`fista` it gives constrained least squares."""
-    if not low < high:
-        raise InvalidInput(f"The bounds are {low} and {high}; the first must be the smaller.")
+    """Return the prox of an image's bounds: it clips. Alone in :func:`fista` it gives constrained least squares.
+
+    Raises:
+        InvalidInput: bounds that are not in order.
+    """
+    check_bounds(low, high)
     return lambda x, tau: x.clamp(low, high)
 
 
@@ -122,10 +129,16 @@ def wavelet_l1(weight: float, wavelet: str = "haar", levels: int = 3, low: float
         low: smallest value of an image.
         high: largest value of an image.
 
+    Raises:
+        InvalidInput: a negative weight, bounds that are not in order, no levels, or a wavelet that is not orthonormal.
+
     Source:
         Figueiredo & Nowak (2003), An EM algorithm for wavelet-based image restoration; shifts: Coifman & Donoho (1995).
     """
-    _check_weight(weight)
+    check_number("weight", weight, zero=True)
+    check_bounds(low, high)
+    check_whole("levels", levels)
+    check_orthonormal(wavelet)
     calls = 0
 
     def prox(x: Tensor, tau: float) -> Tensor:
@@ -153,10 +166,15 @@ def total_variation(weight: float, steps: int = 15, low: float = 0.0, high: floa
         low: smallest value of an image.
         high: largest value of an image.
 
+    Raises:
+        InvalidInput: a negative weight, bounds that are not in order, or no steps.
+
     Source:
         Beck & Teboulle (2009), Fast gradient-based algorithms for constrained total variation image denoising.
     """
-    _check_weight(weight)
+    check_number("weight", weight, zero=True)
+    check_bounds(low, high)
+    check_whole("steps", steps)
     dual = None
 
     def prox(x: Tensor, tau: float) -> Tensor:
@@ -188,8 +206,3 @@ def _divergence(p: Tensor) -> Tensor:
     down, right = p[0][..., :-1, :], p[1][..., :, :-1]
     pad = torch.nn.functional.pad
     return pad(down, (0, 0, 1, 0)) - pad(down, (0, 0, 0, 1)) + pad(right, (1, 0)) - pad(right, (0, 1))
-
-
-def _check_weight(weight: float) -> None:
-    if not weight >= 0 or not math.isfinite(weight):
-        raise InvalidInput(f"weight is {weight!r}; give a finite number of at least 0.")

@@ -14,19 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from wavelab import diffusion, metrics
-from wavelab.diffusion.times import normal
+from wavelab.errors import InvalidInput
 from wavelab.medical import classical, reconstruct
 from wavelab.medical.ct import CT
 from wavelab.medical.prior import deep_image_prior
 from wavelab.medical.regularise import Regulariser
-from wavelab.medical.scans import LEVELS, PROCESS, Scans, consistent_with
+from wavelab.medical.scans import LEVELS, PROCESS, Scans, guided
 
 Method = Callable[..., Tensor]
 
 
 def analytic(scans: Scans, **setting: Any) -> Tensor:
     """Filtered back-projection with a ``filter`` and a ``cutoff``, or zero-filling, which has no setting."""
-    return scans.physics.fbp(scans.y, **setting) if isinstance(scans.physics, CT) else scans.start
+    return scans.physics.fbp(scans.y, **setting) if isinstance(scans.physics, CT) else zero_filled(scans, **setting)
+
+
+def zero_filled(scans: Scans) -> Tensor:
+    """The adjoint of the measurements."""
+    return scans.start
 
 
 def least_squares(scans: Scans, steps: int, high: float) -> Tensor:
@@ -84,7 +89,8 @@ def predictor_corrector(
         Song et al. (2021), Score-based generative modeling through stochastic differential equations; guided as in
         :func:`wavelab.medical.reconstruct.guidance`.
     """
-    return _sampled(diffusion.predictor_corrector, net, scans, generator, strength, steps, top, inner, snr=snr)
+    options = {"strength": strength, "steps": steps, "top": top, "inner": inner, "snr": snr}
+    return guided(diffusion.predictor_corrector, net, scans, generator, **options)
 
 
 @torch.no_grad()
@@ -98,23 +104,9 @@ def annealed_langevin(
         Song & Ermon (2019), Generative modeling by estimating gradients of the data distribution; guided as in
         :func:`wavelab.medical.reconstruct.guidance`.
     """
-    options = {"steps_per_level": steps_per_level, "step_size": step_size, "denoise": True}
-    return _sampled(diffusion.annealed_langevin, net, scans, generator, strength, steps, top, inner, **options)
-
-
-def _sampled(
-    sampler: Callable[..., Tensor], net: nn.Module, scans: Scans, generator: torch.Generator,
-    strength: float, steps: int, top: float, inner: int, batch: int = 10, **options: Any,
-) -> Tensor:  # fmt: skip
-    """Sample with data consistency, from noise of level ``top`` about the start, a few images at once."""
-    score, done = diffusion.score_function(net, PROCESS, prediction="v"), []
-    times = reconstruct.levels(PROCESS, np.geomspace(LEVELS[0], top, steps))
-    for first in range(0, len(scans.truth), batch):
-        part = scans.part(slice(first, first + batch))
-        guide = reconstruct.guidance(PROCESS, consistent_with(part, inner), strength)
-        start = part.start + top * normal(part.start, generator)
-        done.append(sampler(score, PROCESS, times, start, generator=generator, guidance=guide, **options))
-    return torch.cat(done)
+    options = {"strength": strength, "steps": steps, "top": top, "inner": inner}
+    walk = {"steps_per_level": steps_per_level, "step_size": step_size, "denoise": True}
+    return guided(diffusion.annealed_langevin, net, scans, generator, **options, **walk)
 
 
 def as_released(
@@ -137,6 +129,12 @@ def judge(images: Tensor, truth: Tensor, high: float) -> dict[str, list[float]]:
 def tune(
     method: Method, grid: Sequence[Mapping[str, Any]], scans: Scans, high: float
 ) -> tuple[dict[str, Any], list[float]]:
-    """Return the setting of a grid with the highest mean PSNR on validation scans, and the PSNR of each."""
+    """Return the setting of a grid with the highest mean PSNR on validation scans, and the PSNR of each.
+
+    Raises:
+        InvalidInput: an empty grid.
+    """
+    if not grid:
+        raise InvalidInput("The grid is empty; give at least one setting to try.")
     found = [float(np.mean(judge(method(scans, **setting), scans.truth, high)["psnr"])) for setting in grid]
     return dict(grid[int(np.argmax(found))]), found

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wavelab.errors import UnknownName
+from wavelab.errors import InvalidInput, UnknownName
 from wavelab.manifest import Manifest
 from wavelab.medical import compare, taught
 from wavelab.medical.ct import CT
@@ -108,15 +108,22 @@ class Contest:
         return compare.tune(lambda scans, **setting: method(scans, 0, **setting), grid, self.validation, self.high)[1]
 
     def _tested(self, name: str, seed: int, setting: dict[str, Any], tag: str) -> dict[str, Any]:
-        before = time.perf_counter()
+        before = _now()
         images = self._entry(name).method(self.test, seed, **setting)
-        seconds = (time.perf_counter() - before) / len(images)
+        seconds = (_now() - before) / len(images)
         return {**compare.judge(images, self.test.truth, self.high), "seconds": seconds}
 
     def _entry(self, name: str) -> Entry:
         if name not in self.entries:
             raise UnknownName.among("method", name, self.entries)
         return self.entries[name]
+
+
+def _now() -> float:
+    """Return the time in seconds once a GPU has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def classical_entries(physics: Any, high: float, steps: int, prior_steps: int, scale: float = 1.0) -> dict[str, Entry]:
@@ -241,7 +248,8 @@ def recovered(
     .. math:: \rho = \frac{P_{\text{ours}}-P_{\text{without}}}{P_{\text{clean}}-P_{\text{without}}}
 
     with mean PSNR :math:`P` and the best of several methods without a wavelet network. Scans and seeds are drawn anew
-    together, the same for all methods; so is the choice of the best.
+    together, the same for all methods; so is the choice of the best. Where the clean-trained score is not ahead, there
+    is no gap, and the fraction means nothing.
 
     Args:
         ours: PSNR, shape ``(seeds, scans)``; with one seed it stands for all.
@@ -249,7 +257,12 @@ def recovered(
         clean: the same of the clean-trained score.
         rng: where the resampling comes from.
         resamples: how often.
+
+    Raises:
+        InvalidInput: nothing to compare with.
     """
+    if not without:
+        raise InvalidInput("without is empty; give the tables of the methods without a wavelet network.")
     tables = np.stack(np.broadcast_arrays(ours, clean, *without))
 
     def fraction(chosen: np.ndarray) -> float:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from wavelab.errors import InvalidInput, UnknownName
+from wavelab.medical.checks import check_finite, check_number, check_whole
 from wavelab.medical.geometry import Fan, Parallel, fitted
 from wavelab.medical.projector import Projector, back_projector, joseph
 
@@ -23,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 FILTERS = ("ramp", "hann", "cosine")
-HIGHEST = 1.0  # 1/mm; every tissue and metal implant at diagnostic energies lies below
+LOWEST, HIGHEST = -0.005, 1.0  # 1/mm; between air with much noise and an implant of steel
 
 
 class CT:
@@ -38,6 +39,9 @@ class CT:
         dtype: of the matrices: float32, or float64 for checks.
         device: where the matrices lie.
 
+    Raises:
+        InvalidInput: no beam, a unit that is not positive, or another dtype.
+
     Source:
         Kak & Slaney (1988), Principles of computerized tomographic imaging, chapter 3.
     """
@@ -46,8 +50,9 @@ class CT:
         """Build the system matrix; the one for back-projection follows when it is needed."""
         if not isinstance(beam, Fan | Parallel):
             raise InvalidInput(f"beam is {beam!r}; give a Fan or a Parallel.")
-        if not isinstance(unit, int | float) or not math.isfinite(unit) or unit <= 0:
-            raise InvalidInput(f"unit is {unit!r}; give a positive attenuation in 1/mm.")
+        check_number("unit", unit)
+        if dtype not in (torch.float32, torch.float64):
+            raise InvalidInput(f"dtype is {dtype!r}; give torch.float32 or torch.float64.")
         self.beam, self.unit, self.dtype, self.device = beam, unit, dtype, torch.device(device)
         self._rays = Projector(beam, lambda views: unit * joseph(beam, views), dtype, device)
 
@@ -55,7 +60,7 @@ class CT:
         r"""Integrate along every ray: images ``(..., size, size)`` to sinograms ``(..., views, bins)``.
 
         Raises:
-            InvalidInput: images of another size.
+            InvalidInput: images of another size, or with NaN.
         """
         return self._rays(_shaped(x, "x", self.beam.image_shape, "images"))
 
@@ -63,7 +68,7 @@ class CT:
         r"""Apply :math:`A^\top`: sinograms ``(..., views, bins)`` to images ``(..., size, size)``.
 
         Raises:
-            InvalidInput: sinograms of another geometry.
+            InvalidInput: sinograms of another geometry, or with NaN.
         """
         return self._rays.adjoint(_shaped(y, "y", self.beam.sinogram_shape, "sinograms"))
 
@@ -85,8 +90,8 @@ class CT:
             Attenuation in this scanner's unit, shape ``(..., size, size)``.
 
         Raises:
-            InvalidInput: sinograms of another geometry, views that do not cover the whole turn evenly, a cutoff out of
-                range.
+            InvalidInput: sinograms of another geometry or with NaN, views that do not cover the whole turn evenly, a
+                cutoff out of range.
             UnknownName: there is no such filter.
         """
         y = _shaped(y, "y", self.beam.sinogram_shape, "sinograms").to(self.dtype)
@@ -176,17 +181,24 @@ def counts(x: Tensor, ct: CT, photons: float, generator: torch.Generator) -> Ten
         generator: source of randomness, on the same device.
 
     Raises:
-        InvalidInput: NaN, Hounsfield units in place of attenuation, or no photons.
+        InvalidInput: images of another size, NaN, Hounsfield units in place of attenuation, an object that hardly any
+            ray comes through, or no photons.
     """
     _check_photons(photons)
-    if not bool(torch.isfinite(x).all()):
-        raise InvalidInput(f"x (shape {tuple(x.shape)}) holds NaN or infinite values; mend or mask them first.")
-    if (highest := x.abs().max() * ct.unit) > HIGHEST:
+    if _shaped(x, "x", ct.beam.image_shape, "images").numel() == 0:
+        raise InvalidInput(f"x has shape {tuple(x.shape)}: there is no image.")
+    low, high = (float(value) * ct.unit for value in x.aminmax())
+    if low < LOWEST or high > HIGHEST:
         raise InvalidInput(
-            f"x reaches an attenuation of {highest:.4g} 1/mm; water has 0.02. Convert Hounsfield units by "
-            "wavelab.data.volumes.hu_to_mu first, and divide by the scanner's unit."
+            f"x runs from {low:.4g} to {high:.4g} 1/mm; air has 0 and water 0.02. Convert Hounsfield units by "
+            "wavelab.data.volumes.hu_to_mu first, divide by the scanner's unit, and set all outside the scan to 0."
         )
-    return torch.poisson(photons * torch.exp(-ct.A(x)), generator=generator)
+    expected = photons * torch.exp(-ct.A(x))
+    if expected.median() < 0.1:
+        raise InvalidInput(
+            f"Half of the rays keep less than a tenth of a photon of {photons:g}: look at the units of x and scanner."
+        )
+    return torch.poisson(expected, generator=generator)
 
 
 def log_transform(k: Tensor, photons: float) -> Tensor:
@@ -199,8 +211,7 @@ def log_transform(k: Tensor, photons: float) -> Tensor:
         InvalidInput: negative counts, NaN, or no photons.
     """
     _check_photons(photons)
-    if not bool((k >= 0).all()):
-        raise InvalidInput("k holds negative counts or NaN; expected counts of photons.")
+    _check_counts(k)
     return math.log(photons) - k.clamp_min(1).log()
 
 
@@ -208,7 +219,11 @@ def log_variance(k: Tensor) -> Tensor:
     r"""Estimate the variance of each line integral from its counts: :math:`\operatorname{Var}\tilde y \approx 1/k`.
 
     By the delta method on :math:`-\ln k`, with the count for its mean; a starved ray counts as one photon.
+
+    Raises:
+        InvalidInput: negative counts, or NaN.
     """
+    _check_counts(k)
     return 1 / k.clamp_min(1)
 
 
@@ -220,32 +235,45 @@ def low_dose(size: int, pixel: float, views: int | None = None) -> Fan:
         pixel: width of a pixel, mm.
         views: left out, 1000 for 512 pixels as in the paper, and in proportion for others, a multiple of 4.
 
+    Raises:
+        InvalidInput: see :func:`fitted`.
+
     Source:
         The geometry of Wu et al. (2023); the detector here just covers the image's circle.
     """
-    return fitted(Fan, size, pixel, views or max(4, 4 * round(1000 * size / 512 / 4)))
+    check_whole("size", size)
+    return fitted(Fan, size, pixel, max(4, 4 * round(1000 * size / 512 / 4)) if views is None else views)
 
 
 def sparse_view(size: int, pixel: float, views: int = 60, full: int = 720) -> Fan:
     """Return the fan beam of the sparse-view task: ``views`` of ``full`` ones, evenly spaced.
 
     Raises:
-        InvalidInput: ``views`` does not divide ``full``.
+        InvalidInput: ``views`` does not divide ``full``; see also :func:`fitted`.
     """
     beam = fitted(Fan, size, pixel, full)
-    if not isinstance(views, int) or views < 1 or full % views:
+    check_whole("views", views)
+    if full % views:
         raise InvalidInput(f"views is {views!r}; give a number that divides {full}.")
     return beam.subset(full // views)
 
 
 def _shaped(x: Tensor, name: str, shape: tuple[int, int], what: str) -> Tensor:
     if not isinstance(x, Tensor) or not x.is_floating_point():
-        raise InvalidInput(f"{name} is a {type(x).__name__}; expected a tensor of real numbers, {what} (..., {shape}).")
+        given = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+        raise InvalidInput(f"{name} is {given}; expected a tensor of real numbers, {what} (..., {shape}).")
     if x.shape[-2:] != shape:
         raise InvalidInput(f"{name} has shape {tuple(x.shape)}; this geometry has {what} of {shape[0]} x {shape[1]}.")
+    check_finite(x, name)
     return x
 
 
 def _check_photons(photons: float) -> None:
-    if not isinstance(photons, int | float) or not math.isfinite(photons) or photons < 1:
+    check_number("photons", photons)
+    if photons < 1:
         raise InvalidInput(f"photons is {photons!r}; give the photons a bin counts without an object, at least 1.")
+
+
+def _check_counts(k: Tensor) -> None:
+    if not bool((k >= 0).all()) or not bool(torch.isfinite(k).all()):
+        raise InvalidInput("k holds negative, infinite or NaN values; expected counts of photons.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from wavelab.errors import InvalidInput
+from wavelab.medical.checks import check_number, check_whole
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,9 @@ class _Beam:
 
     def __post_init__(self):
         for name in ("size", "views", "bins"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                raise InvalidInput(f"{name} must be a positive whole number, got {value!r}.")
+            check_whole(name, getattr(self, name))
         for name in ("pixel", "bin_width"):
-            _check_length(getattr(self, name), name)
+            check_number(name, getattr(self, name))
         object.__setattr__(self, "angles", self._checked_angles())
 
     def _checked_angles(self) -> tuple[float, ...]:
@@ -64,7 +63,7 @@ class _Beam:
     def is_complete(self) -> bool:
         """Whether the views are evenly spaced over the whole turn that filtered back-projection needs."""
         step = np.diff([*self.angles, self.angles[0] + self.turn])
-        return bool(np.allclose(step, self.turn / self.views, rtol=1e-6))
+        return bool(np.allclose(step, self.turn / self.views, rtol=1e-3))  # angles of files are often float32
 
     def axes(self, views=slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return the vectors ``e`` and ``n`` of the views, each ``(views, 1, 2)``."""
@@ -73,8 +72,13 @@ class _Beam:
         return np.stack([cos, sin], -1), np.stack([-sin, cos], -1)
 
     def subset(self, every: int):
-        """Return the geometry with every ``every``-th view: 720 views become 60 by ``subset(12)``."""
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1 or self.views % every:
+        """Return the geometry with every ``every``-th view: 720 views become 60 by ``subset(12)``.
+
+        Raises:
+            InvalidInput: a number that does not divide that of the views.
+        """
+        check_whole("every", every)
+        if self.views % every:
             raise InvalidInput(f"every is {every!r}; give a whole number that divides the {self.views} views.")
         return replace(self, views=self.views // every, angles=self.angles[::every])
 
@@ -90,6 +94,9 @@ class Parallel(_Beam):
         bins: bins of the detector.
         bin_width: distance of their centres, mm.
         angles: other angles, increasing, radians.
+
+    Raises:
+        InvalidInput: numbers or lengths that are not positive, or angles that are not one a view, or not in order.
     """
 
     def rays(self, views=slice(None)) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +119,9 @@ class Fan(_Beam):
         source: distance :math:`R` from the source to the axis, mm.
         distance: distance :math:`D` from the axis to the detector, mm.
         angles: other angles, increasing, radians.
+
+    Raises:
+        InvalidInput: as for :class:`Parallel`, or a source inside the image.
     """
 
     source: float = 500.0
@@ -121,8 +131,8 @@ class Fan(_Beam):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_length(self.source, "source")
-        _check_length(self.distance, "distance", least=0.0)
+        check_number("source", self.source)
+        check_number("distance", self.distance, zero=True)
         if self.source <= (reach := self.size * self.pixel / math.sqrt(2)):
             raise InvalidInput(
                 f"The source is {self.source} mm from the axis, inside the image, whose corners are at {reach:.0f} mm."
@@ -136,12 +146,6 @@ class Fan(_Beam):
         return np.broadcast_to(-self.source * n, direction.shape), direction
 
 
-def _check_length(value, name: str, least: float | None = None) -> None:
-    good = isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or (value < least if least is not None else value <= 0):
-        raise InvalidInput(f"{name} is {value!r}; give a positive length in mm.")
-
-
 def fitted(kind: type[_Beam], size: int, pixel: float, views: int, bins: int | None = None) -> _Beam:
     """Return a beam that just covers the circle inscribed in the image; a fan has source and detector at 500 mm.
 
@@ -151,8 +155,16 @@ def fitted(kind: type[_Beam], size: int, pixel: float, views: int, bins: int | N
         pixel: width of a pixel, mm.
         views: number of views.
         bins: bins of the detector; left out, rays are 0.7 pixels apart at the axis.
+
+    Raises:
+        InvalidInput: numbers or lengths that are not positive, or an image that a fan of this radius does not hold.
     """
+    check_whole("size", size)
+    check_number("pixel", pixel)
     radius = size * pixel / 2
+    if kind is Fan and radius >= 500:
+        raise InvalidInput(f"An image of {size} pixels of {pixel} mm reaches the source, 500 mm from the axis.")
     near, magnified = (radius / math.sqrt(1 - (radius / 500) ** 2), 2.0) if kind is Fan else (radius, 1.0)
-    bins = bins or math.ceil(2 * near / (0.7 * pixel))
+    bins = math.ceil(2 * near / (0.7 * pixel)) if bins is None else bins
+    check_whole("bins", bins)
     return kind(size, pixel, views, bins, 2 * near * magnified / bins)

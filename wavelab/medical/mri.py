@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from wavelab.errors import InvalidInput, UnknownName
+from wavelab.medical.checks import check_finite, check_number, check_whole
 
 MASKS = ("gaussian", "uniform", "poisson")
 
@@ -43,7 +44,7 @@ def mask(
     Args:
         kind: one of ``MASKS``.
         shape: ``(height, width)``.
-        acceleration: all points divided by measured points, above 1.
+        acceleration: all points divided by measured points, at least 1, which measures everything.
         rng: source of randomness.
         centre: share of the columns (for ``"poisson"``: of each axis) in the middle that are always measured.
 
@@ -52,7 +53,8 @@ def mask(
 
     Raises:
         UnknownName: there is no such kind.
-        InvalidInput: an acceleration or a share out of range, or a middle larger than all that may be measured.
+        InvalidInput: an acceleration or a share out of range, a middle larger than all that may be measured, or so few
+            points that nothing would be measured.
     """
     if kind not in MASKS:
         raise UnknownName.among("mask", kind, MASKS)
@@ -61,6 +63,8 @@ def mask(
         raise InvalidInput(f"acceleration is {acceleration!r}; give a number of at least 1.")
     if not 0 <= centre <= 1:
         raise InvalidInput(f"centre is {centre!r}; give a share between 0 and 1.")
+    if round((height * width if kind == "poisson" else width) / acceleration) < 1:
+        raise InvalidInput(f"With acceleration {acceleration} nothing of {height} x {width} points is measured.")
     if kind == "poisson":
         return _poisson_discs(height, width, acceleration, rng, centre)
     middle = _middle(width, centre)
@@ -84,8 +88,10 @@ def _middle(width: int, centre: float) -> np.ndarray:
 def _gaussian(middle: np.ndarray, more: int, rng: np.random.Generator) -> np.ndarray:
     """Draw further columns without replacement, with Gaussian weights."""
     width = len(middle)
-    weight = np.exp(-0.5 * ((np.arange(width) - width // 2) / (15 / 128 * width)) ** 2) * ~middle
     drawn = np.zeros(width, bool)
+    if not more:
+        return drawn
+    weight = np.exp(-0.5 * ((np.arange(width) - width // 2) / (15 / 128 * width)) ** 2) * ~middle
     drawn[rng.choice(width, more, replace=False, p=weight / weight.sum())] = True
     return drawn
 
@@ -185,8 +191,7 @@ class MRI:
         Raises:
             InvalidInput: shapes of another scan, real k-space, complex images of a real scan, or a negative weight.
         """
-        if not weight >= 0 or not math.isfinite(weight):
-            raise InvalidInput(f"weight is {weight!r}; give a finite number of at least 0.")
+        check_number("weight", weight, zero=True)
         density, data = self._normal(self._checked_data(y))
         k = fft(self._checked_images(z, "z"))
         if weight == 0:
@@ -227,13 +232,17 @@ class MRI:
             raise InvalidInput(
                 f"{name} has shape {shape}; this scan has {tuple(self.mask.shape)} as its last two axes."
             )
+        check_finite(x, name)
         return x
 
 
 def noise(y: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    r"""Return complex white noise like ``y``, of variance :math:`\sigma^2`: half of it real, half imaginary."""
-    if not sigma >= 0 or not math.isfinite(sigma):
-        raise InvalidInput(f"sigma is {sigma!r}; give a finite number of at least 0.")
+    r"""Return complex white noise like ``y``, of variance :math:`\sigma^2`: half of it real, half imaginary.
+
+    Raises:
+        InvalidInput: a negative or infinite standard deviation.
+    """
+    check_number("sigma", sigma, zero=True)
     parts = torch.randn(*y.shape, 2, generator=generator, dtype=y.real.dtype, device=y.device)
     return sigma / math.sqrt(2) * torch.view_as_complex(parts)
 
@@ -246,7 +255,8 @@ def _mirror(k: Tensor) -> Tensor:
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, int]:
-    good = len(shape) == 2 and all(isinstance(n, int) and n > 0 for n in shape)
-    if not good:
+    if not isinstance(shape, Sequence) or len(shape) != 2:
         raise InvalidInput(f"shape is {shape!r}; give (height, width), two positive whole numbers.")
-    return shape[0], shape[1]
+    for name, value in zip(("height", "width"), shape):
+        check_whole(name, value)
+    return int(shape[0]), int(shape[1])

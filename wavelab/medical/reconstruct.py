@@ -21,7 +21,7 @@ from wavelab.diffusion import Process
 from wavelab.diffusion.times import Time, normal
 from wavelab.diffusion.walk import Guidance, Score
 from wavelab.errors import InvalidInput
-from wavelab.medical.checks import check_measurements
+from wavelab.medical.checks import check_measurements, check_number, check_whole
 from wavelab.medical.ct import CT
 from wavelab.medical.mri import MRI
 from wavelab.medical.regularise import Regulariser
@@ -34,8 +34,9 @@ def consistency(physics: CT | MRI, y: Tensor, weight: float | Tensor = 1.0, step
 
     .. math:: \arg\min_u \tfrac12\|Au-y\|_W^2 + \tfrac{\rho}{2}\|u-z\|^2
 
-    For MRI it has a closed form. For CT conjugate gradients start from the last solution: a sampler moves ``z`` and
-    ``rho`` little by little, so take a fresh function for each reconstruction. Their preconditioner is
+    For MRI it has a closed form, which is differentiable. For CT conjugate gradients, through which no gradient passes,
+    start from the last solution: a sampler moves ``z`` and ``rho`` little by little, so take a fresh function for each
+    reconstruction. Their preconditioner is
 
     .. math:: M^{-1} = D^{-1} C^{-1} D^{-1},\quad D^2=\bar c\,\operatorname{diag}(\kappa^2)+\rho,\quad
               \kappa^2 = \frac{A^\top w}{A^\top\mathbf 1},
@@ -58,10 +59,10 @@ def consistency(physics: CT | MRI, y: Tensor, weight: float | Tensor = 1.0, step
     """
     if not bool(torch.as_tensor(weight).gt(0).all()):
         raise InvalidInput("weight must be positive: the inverse variance of the measurements.")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InvalidInput(f"steps is {steps!r}; give a positive whole number.")
-    check_measurements(physics, y)
+    check_whole("steps", steps)
+    check_measurements(physics, y, weights=torch.as_tensor(weight))
     if isinstance(physics, MRI):
+        check_number("weight", weight)
         return lambda z, rho: physics.prox(y, z, rho / weight)
     weight = torch.as_tensor(weight, dtype=y.dtype, device=y.device).expand(y.shape)
     pulled = physics.A_adjoint(weight * y)
@@ -69,6 +70,7 @@ def consistency(physics: CT | MRI, y: Tensor, weight: float | Tensor = 1.0, step
 
     def consistent(z: Tensor, rho: float) -> Tensor:
         nonlocal last
+        check_number("rho", rho)
 
         def normal_operator(u):
             return physics.A_adjoint(weight * physics.A(u)) + rho * u
@@ -154,8 +156,7 @@ def guidance(
     Source:
         The step of Zhu et al. (2023), Denoising diffusion models for plug-and-play image restoration.
     """
-    if not strength > 0 or not math.isfinite(strength):
-        raise InvalidInput(f"strength is {strength!r}; give a positive number.")
+    check_number("strength", strength)
 
     def guide(x: Tensor, t: Time, score: Tensor) -> Tensor:
         sigma = float(process.sigma(t))
@@ -168,7 +169,11 @@ def guidance(
 
 
 def levels(process: Process, sigmas: Sequence[float]) -> Tensor:
-    """Return the grid of times, from 0, at which the process has the noise levels ``sigmas``, given in any order."""
+    """Return the grid of times, from 0, at which the process has the noise levels ``sigmas``, given in any order.
+
+    Raises:
+        InvalidInput: no levels, or levels that are not positive.
+    """
     sigmas = torch.as_tensor(sorted(float(s) for s in sigmas), dtype=torch.float64)
     if len(sigmas) == 0 or not bool((sigmas > 0).all()):
         raise InvalidInput("sigmas must hold positive noise levels.")
@@ -269,19 +274,24 @@ def annealed_sqs(
         callback: called with the number of the iteration, from 1, and the images.
 
     Raises:
-        InvalidInput: measurements of another scanner, not as many as images, or with NaN.
+        InvalidInput: measurements of another scanner, not as many as images, or with NaN; or a number out of range.
 
     Source:
         Wu et al. (2023); the step towards the data: Erdoğan & Fessler (1999), Ordered subsets algorithms for
         transmission tomography.
     """
     check_measurements(ct, y, start)
+    check_whole("steps_per_level", steps_per_level)
+    check_whole("every", every)
+    check_number("step_size", step_size)
+    for name, value in (("prior_weight", prior_weight), ("momentum", momentum)):
+        check_number(name, value, zero=True)
+    times = levels(process, sigmas)[1:].flip(0).to(start)
     majoriser = ct.A_adjoint(ct.A(torch.ones_like(start))) + 2 * prior_weight
     x = z = start
-    sigmas = sorted((float(s) for s in sigmas), reverse=True)
-    total, count = len(sigmas) * steps_per_level, 0
-    for sigma in sigmas:
-        t = process.time(math.log(sigma)).to(x)
+    total, count = len(times) * steps_per_level, 0
+    for t in times:
+        sigma = float(process.sigma(t))
         for _ in range(steps_per_level):
             count += 1
             epsilon = step_size * sigma**2

@@ -5,7 +5,6 @@ Both are called ``regulariser(x, sigma)`` with images ``(batch, 1, height, width
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +13,7 @@ from skimage.restoration import calibrate_denoiser, denoise_wavelet
 from torch import Tensor
 
 from wavelab import wavelets
-from wavelab.errors import InvalidInput
+from wavelab.medical.checks import check_bounds, check_number, check_orthonormal, check_whole
 
 Regulariser = Callable[[Tensor, float], Tensor]
 
@@ -24,22 +23,23 @@ def wavelet_tv(weight: float, wavelet: str = "haar", levels: int = 2, shifts: in
 
     .. math:: \mathrm{prox}: \quad d_j \leftarrow d_j\,\max\Big(0, 1-\frac{\lambda\sigma}{\sqrt{\sum_b d_{j,b}^2}}\Big)
 
-    over the three sub-bands :math:`b` of a place, averaged over cyclic shifts of the grid. On the finest level of the
-    Haar transform the sub-bands are differences of neighbours, and their joint size is a total variation.
+    over the three sub-bands :math:`b` of a place, averaged over cyclic shifts of the grid by ``(k, 3 k)``. On the
+    finest level of the Haar transform the sub-bands are differences of neighbours, and their joint size is a total
+    variation.
 
     Args:
         weight: :math:`\lambda\ge 0`.
         wavelet: an orthonormal wavelet.
         levels: levels of the transform.
-        shifts: how many shifts along each axis are averaged.
+        shifts: how many shifts are averaged; ``2**levels`` of them are all that differ.
 
     Raises:
-        InvalidInput: a negative weight or no shifts.
+        InvalidInput: a negative weight, no levels, no shifts, or a wavelet that is not orthonormal.
     """
-    if not weight >= 0 or not math.isfinite(weight):
-        raise InvalidInput(f"weight is {weight!r}; give a finite number of at least 0.")
-    if isinstance(shifts, bool) or not isinstance(shifts, int) or shifts < 1:
-        raise InvalidInput(f"shifts is {shifts!r}; give a positive whole number.")
+    check_number("weight", weight, zero=True)
+    check_whole("levels", levels)
+    check_whole("shifts", shifts)
+    check_orthonormal(wavelet)
 
     def once(x: Tensor, threshold: float) -> Tensor:
         approx, details = wavelets.dwt(x, wavelet, levels)
@@ -74,9 +74,15 @@ def calibrated_shrinkage(
         as_released: apply the J-invariant version of the chosen shrinkage, whose interpolation blurs, in place of the
             shrinkage itself.
 
+    Raises:
+        InvalidInput: noise levels that are not positive or not in order, or none.
+
     Source:
         Batson & Royer (2019), Noise2Self: blind denoising by self-supervision; scikit-image's ``calibrate_denoiser``.
     """
+    check_number("low", low)
+    check_bounds(low, high)
+    check_whole("count", count)
     tried = {
         "sigma": np.geomspace(low, high, count),
         "wavelet": ["haar", "sym2"],

@@ -5,7 +5,8 @@ Images are in units of water (chest) or from 0 to 1 (brain). Scores are networks
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from wavelab.data.volumes import MU_WATER
 from wavelab.diffusion import VE, ancestral, score_function
 from wavelab.diffusion.times import normal
 from wavelab.medical import mri
+from wavelab.medical.checks import check_number
 from wavelab.medical.ct import CT, counts, log_transform, log_variance
 from wavelab.medical.geometry import Fan, Parallel
 from wavelab.medical.mri import MRI
@@ -48,7 +50,17 @@ class Scans(NamedTuple):
 
 
 def scan_ct(truth: Tensor, beam: Fan | Parallel, photons: float, generator: torch.Generator) -> Scans:
-    """Scan images in units of water with Poisson noise; see :func:`wavelab.medical.ct.counts` for the errors."""
+    """Scan images in units of water with Poisson noise.
+
+    Args:
+        truth: images ``(images, 1, size, size)``.
+        beam: of the scanner.
+        photons: that a bin counts without an object.
+        generator: source of the noise.
+
+    Raises:
+        InvalidInput: see :func:`wavelab.medical.ct.counts`.
+    """
     scanner = CT(beam, unit=MU_WATER, device=truth.device)
     k = counts(truth, scanner, photons, generator)
     y = log_transform(k, photons)
@@ -56,11 +68,22 @@ def scan_ct(truth: Tensor, beam: Fan | Parallel, photons: float, generator: torc
 
 
 def scan_mri(truth: Tensor, mask: Tensor, sigma: float, generator: torch.Generator) -> Scans:
-    r"""Scan real images with complex noise of variance :math:`\sigma^2` in k-space."""
+    r"""Scan real images with complex noise of variance :math:`\sigma^2` in k-space.
+
+    Args:
+        truth: images ``(images, 1, height, width)``.
+        mask: which points are measured.
+        sigma: standard deviation of the noise.
+        generator: its source.
+
+    Raises:
+        InvalidInput: a mask or images that do not fit, or a standard deviation that is not positive.
+    """
+    check_number("sigma", sigma)
     scanner = MRI(mask.to(truth.device))
     y = scanner.A(truth)
     y = y + scanner.mask * mri.noise(y, sigma, generator)
-    weight = torch.full((len(y), 1, 1, 1), 2 / sigma**2, device=truth.device)
+    weight = torch.full((len(y), 1, 1, 1), 2 / sigma**2, dtype=truth.dtype, device=truth.device)
     return Scans(truth, scanner, y, weight, scanner.A_adjoint(y))
 
 
@@ -115,17 +138,33 @@ def sample(
     batch: int = 10,
 ) -> Tensor:
     """Draw one image a scan from the posterior, by guided ancestral sampling; see :func:`reconstruct`."""
-    score, times, done = (
-        score_function(net, PROCESS, prediction="v"),
-        levels(PROCESS, np.geomspace(end, top, steps)),
-        [],
-    )
+    options = {"strength": strength, "top": top, "end": end, "steps": steps, "inner": inner, "batch": batch}
+    return guided(ancestral, net, scans, generator, **options)
+
+
+@torch.no_grad()
+def guided(
+    sampler: Callable[..., Tensor],
+    net: nn.Module,
+    scans: Scans,
+    generator: torch.Generator,
+    *,
+    strength: float,
+    top: float,
+    steps: int,
+    inner: int,
+    end: float = LEVELS[0],
+    batch: int = 10,
+    **options: Any,
+) -> Tensor:
+    """Walk a sampler of :mod:`wavelab.diffusion` with data consistency, from noise of level ``top`` about the start."""
+    score, done = score_function(net, PROCESS, prediction="v"), []
+    times = levels(PROCESS, np.geomspace(end, top, steps))
     for first in range(0, len(scans.truth), batch):
         part = scans.part(slice(first, first + batch))
         guide = guidance(PROCESS, consistent_with(part, inner), strength)
         start = part.start + top * normal(part.start, generator)
-        with torch.no_grad():
-            done.append(ancestral(score, PROCESS, times, start, guidance=guide, generator=generator))
+        done.append(sampler(score, PROCESS, times, start, generator=generator, guidance=guide, **options))
     return torch.cat(done)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wavelab.data.volumes import chest_ct, mni_t1, split_slices
 from wavelab.errors import InvalidInput, UnknownName
+from wavelab.medical.checks import check_whole
 
 PARTS = ("train", "validation", "test")
 _LOWEST, _HIGHEST = -1000.0, 2000.0  # HU; air, and all but the densest bone and metal
@@ -99,18 +100,20 @@ def posed(images: Tensor, copies: int, rng: np.random.Generator, size: int) -> T
         ``(images * copies, 1, size, size)``, the poses of one image after each other, 0 outside.
 
     Raises:
-        InvalidInput: fewer than one copy.
+        InvalidInput: fewer than one copy or pixel, or images that hold NaN or negative values.
     """
-    if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
-        raise InvalidInput(f"copies is {copies!r}; give a positive whole number.")
+    check_whole("copies", copies)
+    check_whole("size", size)
+    if not bool((images >= 0).all()):
+        raise InvalidInput("images holds NaN or negative values, of which there is no power; clamp them first.")
     count = len(images) * copies
     angle = np.radians(rng.uniform(-20, 20, count))
     stretch, shift = np.exp(rng.uniform(-0.15, 0.15, (2, count))), rng.uniform(-0.08, 0.08, (2, count))
     rows = [np.cos(angle), -np.sin(angle), shift[0]], [np.sin(angle), np.cos(angle), shift[1]]
-    affine = torch.from_numpy(np.array([[r[0] * stretch[0], r[1] * stretch[1], r[2]] for r in rows])).float()
+    affine = torch.from_numpy(np.array([[r[0] * stretch[0], r[1] * stretch[1], r[2]] for r in rows])).to(images)
     grid = F.affine_grid(affine.permute(2, 0, 1), [count, 1, 2 * size, 2 * size], align_corners=False)
     fine = F.grid_sample(images.repeat_interleave(copies, 0), grid, align_corners=False)
-    power = torch.from_numpy(1.3 ** rng.uniform(-1, 1, (count, 1, 1, 1))).float()
+    power = torch.from_numpy(1.3 ** rng.uniform(-1, 1, (count, 1, 1, 1))).to(images)
     return F.avg_pool2d(fine, 2) ** power
 
 

@@ -33,6 +33,7 @@ PHOTONS = 5e3  # a bin of the low-dose scans counts without a patient
 NOISE = 0.1  # of k-space, for a brain whose brightest tissue is 1
 TRUST = 2.0  # strength of the prior in samples that are fed back
 NOISY_STRENGTH = 4.0  # for a score that has learnt the noise; close to the best on validation scans of the chest
+BORDER = 1.2  # of relabelling in hybrid, in units of the largest noise
 POSES = 6  # of every brain slice; the template's slices are too few to learn from and too alike
 RATES = {"first": 2e-3, "again": 1e-3, "wavelet": 1e-3, "front_end": 2.5e-4}  # of learning, in the stages of a mode
 MODES = ("clean", "noisy", "relabel", "feedback", "denoised", "wavelet", "hybrid", "paper")
@@ -231,7 +232,7 @@ class Student:
     def _fit_hybrid(self, net, folder, seed):
         net.load_state_dict(self.score("wavelet", seed)[0].state_dict())
         images = self._fed_back(net, 100 * seed + self.setup.rounds)
-        loss = wavelet_sgm.relabel_loss(PROCESS, *LEVELS, self.material.spectrum, clean=True, border=1.2)
+        loss = wavelet_sgm.relabel_loss(PROCESS, *LEVELS, self.material.spectrum, clean=True, border=BORDER)
         return self._fit(net, loss, (self.material.images, images), self.setup.more, seed, folder, RATES["again"])
 
     def _fit_paper(self, net, folder, seed):
@@ -267,6 +268,7 @@ class Student:
         config |= {"levels": list(LEVELS), "rates": RATES, **self.material.settings}
         if name in ("feedback", "wavelet", "hybrid"):
             config["trust"] = TRUST
+        config |= {"paper": {"strength": NOISY_STRENGTH}, "hybrid": {"border": BORDER}}.get(name, {})
         if full not in self._known:
             self._known[full] = load_or_train(full, net, fit, run=self.run, data=self.data, config=config)
         return self._known[full]

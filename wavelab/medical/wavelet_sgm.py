@@ -30,7 +30,6 @@ from wavelab.diffusion.times import normal
 from wavelab.errors import InvalidInput
 from wavelab.networks import Network, build
 
-MODES = ("clean", "noisy", "relabel", "paper", "wavelet", "hybrid")
 Loss = Callable[[nn.Module, object, torch.Generator], Tensor]
 
 
