@@ -44,6 +44,7 @@ train: setup data ## train the models of a chapter from scratch, or go on where 
 bench: setup data ## time the package against its peers
 	@$(VENV)/python -m pip install -qq "pytorch_wavelets>=1.3" || echo "pytorch_wavelets could not be installed; its column is left out"
 	@$(VENV)/python -m pip install -qq "diffusers>=0.30" || echo "diffusers could not be installed; the networks are not compared"
+	@$(VENV)/python -m pip install -qq "astra-toolbox>=2.1" || echo "astra could not be installed; its projectors are not compared"
 	@$(VENV)/python -m tests.bench $(ARGS)
 
 data: setup       ## fetch and verify the data that the chapters read
