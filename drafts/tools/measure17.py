@@ -1,5 +1,7 @@
-"""Measure parts of chapter 17's tables: measure17.py PART … ; then merge.py. Parts: classical, samplers, means, modes,
-eight, masks, calibration. WAVELAB_RUN_DIR says where the tables go; two processes need two folders.
+"""Measure parts of chapter 17's tables: measure17.py PART …, then merge.py.
+
+Parts: classical, samplers, means, modes, eight, masks, calibration. WAVELAB_RUN_DIR says where the tables go; two
+processes need two folders.
 """
 
 import sys
