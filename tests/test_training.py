@@ -44,7 +44,7 @@ def alone(*command):
     """Run a command in a process of its own, on one thread and without peers."""
     environment = {**os.environ, "WAVELAB_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "WAVELAB_RUN_DIR": "quiet"}
     return subprocess.run(
-        [sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
 
 

@@ -65,6 +65,7 @@ def visit(browser):
 
     def opened(address, width=1280, scheme="light"):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context.set_default_timeout(180_000)  # a machine with other work to do is slow, not broken
         contexts.append(context)
         page, troubles = context.new_page(), []
         origin = address.split("/", 3)[2]

@@ -88,7 +88,7 @@ class Project:
 
     def course(self, *arguments):
         with self.started(*arguments) as process:
-            out, err = process.communicate(timeout=300)
+            out, err = process.communicate(timeout=600)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def executed(self, name, profile="cpu"):

@@ -64,7 +64,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project):
         assert "01-first" in process.stdout.readline()
         time.sleep(5)  # the second chapter is in its long cell, or about to be
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "the same command goes on from there" in err
     assert not project.executed("02-second").exists()
@@ -95,7 +95,7 @@ raise SystemExit(__main__.main(["run"]))
 
 def test_an_interrupt_that_a_library_drops_is_not_lost(project):
     with project.started(python=["-c", DROPPED_INTERRUPT]) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "01-first  " not in out
 

@@ -54,7 +54,7 @@ def python(code, **environment):
     """Run code in a fresh Python that uses the registry of the test."""
     code = textwrap.dedent(code)
     return subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=600
     )
 
 
@@ -308,7 +308,7 @@ def test_several_processes_fetch_at_once(cache, index, use_registry):
     make_wheel(index, MEMBERS)
     code = USE.format(str(path)) + "print(fetch('tiny-a').read_bytes() + fetch('tiny-b').read_bytes())"
     runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    outputs = [run.communicate(timeout=60)[0].strip() for run in runs]
+    outputs = [run.communicate(timeout=600)[0].strip() for run in runs]
     assert [run.returncode for run in runs] == [0] * 3
     assert outputs == [repr(A + B)] * 3
     assert listing(cache) == ["a.bin", "b.bin"]

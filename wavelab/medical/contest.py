@@ -139,10 +139,11 @@ def classical_entries(physics: Any, high: float, steps: int, prior_steps: int, s
     weights = [scale * w for w in (2.0, 4.0, 6.0, 8.0, 11.0, 16.0, 22.0, 32.0)]
     filters = [{"filter": f, "cutoff": c} for f in ("ramp", "hann") for c in (1.0, 0.8, 0.6, 0.4)]
     common = {"high": high}
-    stops = [{"steps": n, **common} for n in (6, 12, 25, 50, 75, 100, 150, 250)]
     penalised = [{"weight": w, "steps": steps, **common} for w in weights]
     learning = [{"steps": prior_steps, "learning_rate": rate} for rate in (0.002, 0.004)]
     ct = isinstance(physics, CT)
+    often = (6, 12, 25, 50, 75, 100, 150, 250) if ct else (1, 2, 3, 4, 6, 12, 25, 50)  # k-space needs few steps
+    stops = [{"steps": n, **common} for n in often]
     first = (
         {"FBP": Entry(_plain(compare.analytic), filters)}
         if ct
@@ -160,17 +161,20 @@ def _plain(method: compare.Method) -> Callable[..., Tensor]:
     return lambda scans, seed, **setting: method(scans, **setting)
 
 
-def score_entries(student: Student, seeds: int, modes: Sequence[str] = MODES) -> dict[str, Entry]:
+def score_entries(
+    student: Student, seeds: int, modes: Sequence[str] = MODES, strengths: Sequence[float] = STRENGTHS
+) -> dict[str, Entry]:
     """Return plug-and-play reconstruction with the scores of a student; a relabelled one stops above its noise.
 
-    With ``paper`` comes ``"paper, front end off"``, its score network alone, as the released code reconstructs.
+    Every mode is tried at all ``strengths`` of the prior. With ``paper`` comes ``"paper, front end off"``, its score
+    network alone, as the released code reconstructs.
     """
     edge = 1.05 * float(student.material.spectrum.max()) ** 0.5
 
     def entry(name: str) -> Entry:
         mode = name.split(",")[0]
         levels = {"end": edge, "top": 3 * edge} if mode == "relabel" else {}
-        grid = [{"strength": strength, **levels} for strength in STRENGTHS]
+        grid = [{"strength": strength, **levels} for strength in strengths]
 
         def method(scans: Scans, seed: int, **setting: Any) -> Tensor:
             net = student.score(mode, seed)[0]

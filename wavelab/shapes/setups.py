@@ -30,6 +30,7 @@ class Setup:
         voxels: where distances are cut off.
         precision: of the losses in training, but for the parts that are ``EXACT``.
         updates: of every part, by name.
+        rates: learning rates of every part, by name.
     """
 
     size: int = 64
@@ -45,6 +46,7 @@ class Setup:
     voxels: float = VOXELS
     precision: str = "bfloat16"
     updates: Mapping[str, int] = field(default_factory=lambda: dict(UPDATES))
+    rates: Mapping[str, float] = field(default_factory=lambda: dict(RATES))
 
     @property
     def reach(self) -> float:
@@ -56,6 +58,7 @@ PARTS = ("generator", "detail", "auto-decoder", "voxel-gan", "implicit", "code-g
 GAMES = ("voxel-gan", "code-gan")
 EXACT = (*GAMES, "implicit", "point-diffusion")  # float32: slopes of slopes, and coordinates as inputs
 UPDATES = dict(zip(PARTS, (20_000, 3000, 60_000, 30_000, 28_000, 150_000, 12_500)))
+RATES = dict(zip(PARTS, (4e-4, 2e-3, 1e-3, 2e-4, 1e-3, 2e-4, 1e-3)))
 SETUPS = {
     "smoke": Setup(32, 2, 8, 8, (1, 2), 1, 4, 4, 128, precision="float32", updates=dict.fromkeys(PARTS, 2)),
     "cpu": Setup(),

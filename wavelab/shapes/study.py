@@ -97,12 +97,12 @@ class Study:
             x = self.scaling(wavelet).apply(self.volumes(wavelet)[0])
             return self._padded(x, self._even(x.shape[-1]))
 
-        return self._learned("generator", net, generator.loss, data, 4e-4, wavelet=wavelet)
+        return self._learned("generator", net, generator.loss, data, wavelet=wavelet)
 
     def detail(self, wavelet: str = WAVELET) -> tuple[nn.Module, Manifest]:
         """Return the network of the detail predictor."""
         net, loss = detail.network(self.setup.detail), self.predictor(wavelet).loss()
-        return self._learned("detail", net, loss, lambda: self.volumes(wavelet), 2e-3, size=4, wavelet=wavelet)
+        return self._learned("detail", net, loss, lambda: self.volumes(wavelet), size=4, wavelet=wavelet)
 
     def decode(self, coarse: Tensor, method: str = "ours", sigma: float = 0.0) -> Tensor:
         """Return the TSDFs of coarse volumes, with predicted details where the method has them."""
@@ -122,20 +122,20 @@ class Study:
             return self._padded(self.scaling().apply(self.volumes()[0]), side), torch.arange(count)
 
         net = AutoDecoder(count, side)
-        return self._learned("auto-decoder", net, AutoDecoder.loss, data, 1e-3)
+        return self._learned("auto-decoder", net, AutoDecoder.loss, data)
 
     def voxel_gan(self) -> tuple[nn.Module, Manifest]:
         """Return the GAN of distance volumes."""
-        return self._learned("voxel-gan", VoxelGAN(self._side()), VoxelGAN.loss, self.grids, 2e-4)
+        return self._learned("voxel-gan", VoxelGAN(self._side()), VoxelGAN.loss, self.grids)
 
     def implicit(self) -> tuple[nn.Module, Manifest]:
         """Return the implicit auto-encoder."""
         net = ImplicitAutoencoder(self._side())
-        return self._learned("implicit", net, ImplicitAutoencoder.loss, self.grids, 1e-3)
+        return self._learned("implicit", net, ImplicitAutoencoder.loss, self.grids)
 
     def code_gan(self) -> tuple[nn.Module, Manifest]:
         """Return the GAN of the implicit auto-encoder's codes."""
-        return self._learned("code-gan", CodeGAN(), CodeGAN.loss, self._codes, 2e-4, size=64)
+        return self._learned("code-gan", CodeGAN(), CodeGAN.loss, self._codes, size=64)
 
     def point_diffusion(self) -> tuple[nn.Module, Manifest]:
         """Return the diffusion of points."""
@@ -143,7 +143,7 @@ class Study:
         def data():
             return self.clouds() / self.clouds(self.some).std()
 
-        return self._learned("point-diffusion", PointDiffusion(), PointDiffusion.loss, data, 1e-3, size=16)
+        return self._learned("point-diffusion", PointDiffusion(), PointDiffusion.loss, data, size=16)
 
     def _codes(self) -> Tensor:
         """Return the codes of the training shapes, scaled."""
@@ -244,7 +244,6 @@ class Study:
         net: nn.Module,
         loss: Callable[..., Tensor],
         data: Callable[[], Any],
-        rate: float,
         *,
         size: int | None = None,
         wavelet: str = WAVELET,
@@ -258,7 +257,8 @@ class Study:
             steps, every = setup.updates[part], max(200, setup.updates[part] // 100)
             clip, betas = (None, (0.0, 0.99)) if game else (1.0, (0.9, 0.999))
             batch = size or setup.batch
-            training = Training(steps, batch, rate, betas=betas, clip=clip, checkpoint_every=every, precision=precision)
+            rate, options = setup.rates[part], {"checkpoint_every": every, "precision": precision}
+            training = Training(steps, batch, rate, betas=betas, clip=clip, **options)
             config = {**asdict(training), "size": setup.size, "levels": setup.levels, "wavelet": wavelet}
             config["border"] = setup.mode
             made = {f"parametric {self.kind}s": f"seeds 0 to {setup.shapes - 1}"}
