@@ -16,5 +16,6 @@ with sync_playwright() as playwright:
     height = opened.evaluate("document.documentElement.scrollHeight")
     low = int(bottom) or height
     opened.set_viewport_size({"width": int(width), "height": height})
-    opened.screenshot(path=out, clip={"x": 0, "y": int(top), "width": int(width), "height": min(low, height) - int(top)})
+    clip = {"x": 0, "y": int(top), "width": int(width), "height": min(low, height) - int(top)}
+    opened.screenshot(path=out, clip=clip)
     print(height)
