@@ -68,7 +68,11 @@ def _book(options: argparse.Namespace) -> int:
 
     if not run(options.chapters, options.profile, _values(options.parameter), force=options.force):
         return 1
-    print(f"The book: {book.build(options.profile)}")
+    page = book.build(options.profile)
+    missing = [chapter.name for chapter in chapters() if not book.executed(chapter, options.profile).is_file()]
+    if missing:
+        print(f"Without figures, since not run on {options.profile} yet: {', '.join(missing)}")
+    print(f"The book: {page}")
     return 0
 
 

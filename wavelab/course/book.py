@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jupytext
 import nbformat
 import yaml
 
@@ -44,7 +45,7 @@ def build(profile: str, folder: Path = FOLDER) -> Path:
         The path of the first page.
 
     Raises:
-        InvalidInput: a chapter has not been run, or a cell shows more than one figure.
+        InvalidInput: a cell shows more than one figure.
         WavelabError: Jupyter Book reported an error or a warning; its output is shown.
     """
     source = gather(profile, folder / "source")
@@ -103,13 +104,10 @@ def repository(root: Path = ROOT) -> str:
 def prepare_chapter(chapter: Chapter, profile: str) -> nbformat.NotebookNode:
     """Return the executed chapter as the book shows it: captions and text alternatives set, references at the end.
 
-    Raises:
-        InvalidInput: the chapter has not been run on the profile.
+    A chapter that has not been run on the profile is shown without outputs, and says so.
     """
-    path = run_folder(profile) / chapter.part / f"{chapter.name}.ipynb"
-    if not path.is_file():
-        raise InvalidInput(f"{chapter.name} has no run on {profile}; run it first: make run PROFILE={profile}")
-    notebook = nbformat.read(path, as_version=4)
+    path = executed(chapter, profile)
+    notebook = nbformat.read(path, as_version=4) if path.is_file() else _unexecuted(chapter, profile)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags:
@@ -120,6 +118,18 @@ def prepare_chapter(chapter: Chapter, profile: str) -> nbformat.NotebookNode:
         else:
             cell.source = _book_links(cell.source)
     notebook.cells.append(nbformat.v4.new_markdown_cell(REFERENCES))
+    return notebook
+
+
+def executed(chapter: Chapter, profile: str) -> Path:
+    """Return where the executed notebook of a chapter is, once it has been run on a profile."""
+    return run_folder(profile) / chapter.part / f"{chapter.name}.ipynb"
+
+
+def _unexecuted(chapter: Chapter, profile: str) -> nbformat.NotebookNode:
+    notebook, command = jupytext.read(chapter.source), f"make book CHAPTER={chapter.number} PROFILE={profile}"
+    told = f"This chapter has not been run on the profile `{profile}`, so it has no figures yet: `{command}`."
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(f":::{{note}}\n{told}\n:::"))
     return notebook
 
 
