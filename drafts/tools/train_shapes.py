@@ -1,5 +1,6 @@
 """Train networks of Part 5: train_shapes.py KIND PART …; a part is one of setups.PARTS, or such as generator-haar."""
 
+import os
 import sys
 
 import torch
@@ -8,7 +9,7 @@ from wavelab.runtime import start
 from wavelab.shapes.study import Study
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     kind, *parts = sys.argv[1:]
     study = Study(start("20-evaluation", "cpu", sizes={}), kind)
     for part in parts:
