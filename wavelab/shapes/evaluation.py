@@ -32,22 +32,14 @@ class Evaluation:
         count: number of generated and of held-out shapes.
         assigned: how many of them, and how many points of each, the earth mover's distance takes.
         again: measure anew instead of reading the shipped tables.
-        first: seed of the first held-out shape.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        count: int = 200,
-        assigned: tuple[int, int] = (100, 512),
-        again: bool = False,
-        first: int = HELD_OUT,
-    ) -> None:
+    def __init__(self, study: Study, count: int = 200, assigned: tuple[int, int] = (100, 512), again: bool = False):
         """Keep the arguments."""
-        self.study, self.count, self.assigned, self.again, self.first = study, count, assigned, again, first
+        self.study, self.count, self.assigned, self.again = study, count, assigned, again
         self.settings = {
             "kind": study.kind, "size": study.setup.size, "points": study.setup.points, "count": count,
-            "assigned": list(assigned), "first": first,
+            "assigned": list(assigned),
         }  # fmt: skip
 
     def scores(self, method: str, stream: int = 0) -> dict[str, Interval]:
@@ -99,7 +91,7 @@ class Evaluation:
     def held_out(self) -> np.ndarray:
         """Points on the held-out shapes."""
         setup = self.study.setup
-        seeds = range(self.first, self.first + self.count)
+        seeds = range(HELD_OUT, HELD_OUT + self.count)
         return collection.clouds(self.study.kind, seeds, setup.points, setup.size).numpy()
 
     @cached_property
