@@ -94,6 +94,23 @@ def test_the_command_explains_itself():
     assert told.returncode == 0 and "--sheets" in told.stdout
 
 
+def test_the_commands_run_as_they_are_written(tmp_path):
+    shape("chair", 3).mesh().export(tmp_path / "chair.ply")
+    for words in (("encode", "chair.ply", "--size", "32", "--out", "codes"), ("decode", "codes", "--out", "meshes")):
+        told = subprocess.run(
+            [sys.executable, "-m", "wavelab.shapes", *words], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert told.returncode == 0, told.stderr
+    assert trimesh.load_mesh(tmp_path / "meshes" / "chair.ply").is_watertight
+
+
+def test_a_function_that_processes_cannot_find_is_named(tmp_path):
+    script = "from wavelab.shapes import batch\ndef lost(x): return x\nif __name__ == '__main__': "
+    script += "batch.run(lost, [('a', (1,))], progress=False)"
+    told = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert "WavelabError" in told.stderr and "function lost" in told.stderr
+
+
 def job(kind):
     """Succeed, fail, hang or die, as a job of a batch may."""
     if kind == "hang":

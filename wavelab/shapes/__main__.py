@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wavelab.errors import InvalidInput, WavelabError
-from wavelab.paths import atomic_write
 from wavelab.shapes import batch, codes
 from wavelab.shapes.coefficients import MODES, Pyramid
 from wavelab.shapes.meshes import FORMATS
@@ -33,25 +32,13 @@ def _encode(options: argparse.Namespace) -> list[batch.Outcome]:
     pyramid = Pyramid(options.size, options.levels, options.wavelet, options.mode)
     files = _targets(options.meshes, FORMATS, options.out, "safetensors")
     jobs = [(str(path), (path, target, pyramid, options.reach, options.sheets)) for path, target in files]
-    return batch.run(encode_file, jobs, workers=options.workers, limit=options.limit)
+    return batch.run(codes.encode_file, jobs, workers=options.workers, limit=options.limit)
 
 
 def _decode(options: argparse.Namespace) -> list[batch.Outcome]:
     files = _targets(options.codes, ("safetensors",), options.out, options.format)
     jobs = [(str(path), (path, target, not options.coarse)) for path, target in files]
-    return batch.run(decode_file, jobs, workers=options.workers, limit=options.limit)
-
-
-def encode_file(path: Path, target: Path, pyramid: Pyramid, reach: float | None, sheets: str) -> None:
-    """Encode one file; see :func:`wavelab.shapes.codes.encode`."""
-    codes.save(codes.encode(path, pyramid, reach, sheets=sheets), target)
-
-
-def decode_file(path: Path, target: Path, detail: bool) -> None:
-    """Decode one file; see :func:`wavelab.shapes.codes.decode`."""
-    data = codes.decode(codes.load(path), detail, path.name).export(file_type=target.suffix[1:])
-    with atomic_write(target) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+    return batch.run(codes.decode_file, jobs, workers=options.workers, limit=options.limit)
 
 
 def _targets(given: Sequence[Path], kinds: Sequence[str], out: Path, kind: str) -> list[tuple[Path, Path]]:

@@ -43,11 +43,17 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
         self.process.start()
         theirs.close()
-        self.name, self.began, self.ready = "", 0.0, False
+        self.function, self.name, self.began, self.ready = function, "", 0.0, False
 
     def begin(self, name: str, arguments: tuple[Any, ...]) -> None:
         """Hand over a job; its time counts from when the process is there."""
-        self.ready = self.ready or self.pipe.recv()
+        try:
+            self.ready = self.ready or self.pipe.recv()
+        except EOFError as error:
+            raise WavelabError(
+                f"A process for {self.function!r} died before its first job. Give a function of a module that can be "
+                f"imported; one that is defined in the program that runs is not found."
+            ) from error
         self.name, self.began = name, time.monotonic()
         self.pipe.send(arguments)
 

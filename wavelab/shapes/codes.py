@@ -13,6 +13,7 @@ import trimesh
 from torch import Tensor
 
 from wavelab.errors import DataCorrupt, DataUnavailable, InvalidInput, WavelabError
+from wavelab.paths import atomic_write
 from wavelab.shapes import meshes, tsdf
 from wavelab.shapes.coefficients import Pyramid
 from wavelab.training.state import load_tensors, save_tensors
@@ -116,6 +117,18 @@ def load(path: Path | str) -> Code:
         return _code(tensors, json.loads(about["settings"]))
     except (WavelabError, ValueError, KeyError, TypeError) as error:
         raise DataCorrupt(f"{path} holds settings that cannot be used: {error}") from error
+
+
+def encode_file(path: Path, target: Path, pyramid: Pyramid, reach: float | None, sheets: str) -> None:
+    """Encode one file; see :func:`encode`."""
+    save(encode(path, pyramid, reach, sheets=sheets), target)
+
+
+def decode_file(path: Path, target: Path, detail: bool) -> None:
+    """Decode one file; see :func:`decode`."""
+    data = decode(load(path), detail, path.name).export(file_type=target.suffix[1:])
+    with atomic_write(target) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def _code(tensors: Mapping[str, Tensor], settings: dict) -> Code:
