@@ -149,7 +149,9 @@ def figures_of_the_other_scheme(page, scheme):
     )
     if not visible:
         yield "no figure"
-    yield from (f"figure of class {name}" for name in visible if f"only-{scheme}" not in name)
+    for name in visible:
+        if f"only-{scheme}" not in name and name != "dark-light":  # the theme's word for one picture in both schemes
+            yield f"figure of class {name}"
 
 
 def serious_violations(page):

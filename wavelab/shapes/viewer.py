@@ -55,7 +55,7 @@ def _view(title: str, values: np.ndarray, alt: str, size: int, zoom: float) -> s
     words = escape(f"{alt} ({title})", quote=True)
     picture = base64.b64encode(buffer.getvalue()).decode()
     return (
-        f'<figure><img src="data:image/png;base64,{picture}" alt="{words}">'
+        f'<figure><img class="dark-light" src="data:image/png;base64,{picture}" alt="{words}">'
         f'<canvas hidden tabindex="0" role="img" aria-label="{words}; arrow keys turn it" data-zoom="{zoom}" '
         f'data-vertices="{vertices}" data-faces="{faces}"></canvas><figcaption>{escape(title)}</figcaption></figure>'
     )
@@ -67,7 +67,7 @@ _PAGE = (
 #NAME{display:flex;flex-wrap:wrap;gap:.5rem;justify-content:center}
 #NAME figure{margin:0;text-align:center;flex:0 1 SIZEpx;min-width:6rem}
 #NAME img,#NAME canvas{width:100%;aspect-ratio:1;touch-action:pan-y;cursor:grab;background:none}
-#NAME [hidden]{display:none} #NAME figcaption{font-size:.85em}
+#NAME [hidden]{display:none} #NAME figcaption{font-size:.85em;text-align:center}
 </style>VIEWS<script>(() => {
 const VERTEX = `#version 300 es
 in vec3 place, normal; uniform mat3 turn; uniform float reach; out vec3 n;
