@@ -5,7 +5,7 @@ import pytest
 import trimesh
 
 from wavelab.data.furniture import Model
-from wavelab.errors import DataCorrupt, InvalidInput
+from wavelab.errors import DataCorrupt, InvalidInput, UnknownName
 from wavelab.shapes import furniture
 from wavelab.shapes.batch import Outcome
 
@@ -47,6 +47,47 @@ def test_what_is_no_mesh_is_refused_by_name(monkeypatch, member, content, error,
     _content(monkeypatch, content)
     with pytest.raises(error, match=words):
         furniture.read(_model(member))
+
+
+def _tilted(monkeypatch, names="abcdefg"):
+    models = [Model(n, n, "", "", "", "furniture-cc0", f"{n}/box.obj", (1.0,) * 3, None) for n in names]
+    furniture._kept_apart.cache_clear()
+    monkeypatch.setattr(furniture, "of_kind", lambda kind: models)
+    content = {n: trimesh.creation.box((1, 2, 3 + k)).export(file_type="obj").encode() for k, n in enumerate(names)}
+    monkeypatch.setattr(furniture, "content", lambda model: content[model.name])
+
+
+def test_numbers_tell_models_copies_and_what_is_held_out(monkeypatch):
+    _tilted(monkeypatch)
+
+    def depth(number):
+        return float(np.ptp(furniture.numbered("chair", number).bounds, axis=0)[2])
+
+    first = furniture.HELD_OUT
+    assert [depth(k) for k in range(5)] == pytest.approx([4, 5, 6, 7, 9])  # b c d e g
+    assert [depth(first + k) for k in range(2)] == pytest.approx([3, 8])  # a f
+    assert depth(5) != pytest.approx(4) and 4 / 1.25 <= depth(5) <= 4 * 1.25
+    assert depth(first + 2) / 3 == pytest.approx(depth(5) / 4)  # the first copy is stretched alike everywhere
+    furniture._kept_apart.cache_clear()
+
+
+def test_a_copy_is_stretched_and_mirrored_and_stays_a_solid():
+    mesh = trimesh.creation.icosphere(2)
+    mesh.vertices[mesh.vertices[:, 0] > 0] *= 1.5  # right and left differ
+    assert furniture.augmented(mesh, 0) is mesh
+    for copy in (1, 2, 3, 4):
+        found = furniture.augmented(mesh, copy)
+        k = np.argmax(abs(mesh.vertices).min(1))  # no coordinate of it is zero
+        factors = found.vertices[k] / mesh.vertices[k]
+        assert (factors[0] < 0) == (copy % 2 == 1) and (abs(factors) >= 0.8).all() and (abs(factors) <= 1.25).all()
+        assert found.is_watertight and found.volume == pytest.approx(mesh.volume * abs(factors.prod()))
+
+
+def test_a_number_that_is_none_is_refused():
+    with pytest.raises(InvalidInput, match="at least 0"):
+        furniture.numbered("chair", -1)
+    with pytest.raises(UnknownName, match="chair"):
+        furniture.numbered("chiar", 0)
 
 
 def test_a_survey_reports_what_came_back_and_what_failed(monkeypatch):

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import trimesh
 
 from wavelab.errors import UnknownName
-from wavelab.shapes.setups import OFFICIAL, PARTS, SETUPS, Setup
+from wavelab.shapes import furniture
+from wavelab.shapes.setups import OFFICIAL, PARTS, QUALITY, SETUPS, Setup
 from wavelab.shapes.study import DECODED, METHODS, Study
 
 
@@ -63,6 +65,18 @@ def test_zero_padding_makes_volumes_that_a_network_cannot_halve(study):
     assert found.auto_decoder()[0].config["size"] == 32
     assert Study(study.run, "chair", OFFICIAL).pyramid().sizes == (256, 136, 76, 46)
     assert OFFICIAL.reach == pytest.approx(0.1)
+
+
+def test_real_models_are_a_training_set_too(study, monkeypatch):
+    monkeypatch.setattr(furniture, "numbered", lambda kind, number: trimesh.creation.box((1, 1 + 0.1 * number, 2)))
+    found = Study(study.run, "furniture-chair")
+    assert len(found.volumes()[0]) == SETUPS["smoke"].shapes
+    assert found.generator()[1].data == {"models, chair": "numbers 0 to 7"}
+    assert found.generate("ours", 1).isfinite().all() and len(found.clouds(2)) == 2
+
+
+def test_the_quality_mode_has_twice_the_points():
+    assert Study(None, "chair", QUALITY).pyramid().sizes == (128, 64, 32)
 
 
 def test_an_unknown_method_is_named(study):

@@ -1,4 +1,8 @@
-"""Collections of shapes as coefficients or as points, made in parallel and kept in the cache."""
+"""Collections of shapes as coefficients or as points, made in parallel and kept in the cache.
+
+A kind is ``"chair"`` or ``"airplane"`` for parametric shapes, whose numbers are seeds; or, such as
+``"furniture-chair"``, real models by number, see :func:`wavelab.shapes.furniture.numbered`.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,16 @@ from torch import Tensor
 
 from wavelab.errors import DataCorrupt, InvalidInput
 from wavelab.paths import cache_dir
-from wavelab.shapes import airplanes, assembly, batch, chairs, solids
+from wavelab.shapes import airplanes, assembly, batch, chairs, furniture, meshes, solids, tsdf
 from wavelab.shapes.coefficients import Pyramid
 from wavelab.shapes.metrics import surface_points
 from wavelab.shapes.parametric import shape
 from wavelab.shapes.tsdf import VOXELS, surface
 from wavelab.training.state import load_tensors, save_tensors
 
+FURNITURE = "furniture-"  # begins the kinds that are real models
 _SOURCES = (airplanes, assembly, chairs, solids)  # what a parametric shape follows from
+_SOURCES_OF_MODELS = (furniture, meshes, tsdf)
 _TOGETHER = 25  # shapes in a job
 
 
@@ -38,7 +44,7 @@ def parametric(
     """Return coarse volumes and details of parametric shapes, from the cache where they are there.
 
     Args:
-        kind: ``"chair"`` or ``"airplane"``.
+        kind: such as ``"chair"`` or ``"furniture-chair"``.
         seeds: of the shapes; see :func:`wavelab.shapes.parametric.shape`.
         pyramid: the transform; left out, that of the course.
         reach: truncation in units of the cube; left out, six grid distances.
@@ -65,7 +71,7 @@ def clouds(
     """Return points on the surfaces of parametric shapes, from the cache where they are there.
 
     Args:
-        kind: ``"chair"`` or ``"airplane"``.
+        kind: such as ``"chair"`` or ``"furniture-chair"``.
         seeds: of the shapes.
         points: on each of them, spread evenly.
         size: points a side of the grid whose surface is taken.
@@ -109,12 +115,20 @@ def _kept(
 
 
 def _encoded(kind: str, seeds: range, pyramid: Pyramid, reach: float) -> tuple[Tensor, Tensor]:
-    volumes = [torch.from_numpy(shape(kind, seed).grid(pyramid.size, reach)) for seed in seeds]
+    volumes = [torch.from_numpy(_grid(kind, seed, pyramid.size, reach)) for seed in seeds]
     return pyramid.split(torch.stack(volumes)[:, None])
 
 
+def _grid(kind: str, number: int, size: int, reach: float) -> np.ndarray:
+    """Return the truncated distance of one shape."""
+    if not kind.startswith(FURNITURE):
+        return shape(kind, number).grid(size, reach)
+    mesh = furniture.numbered(kind.removeprefix(FURNITURE), number)
+    return tsdf.from_mesh(mesh, size, reach, name=f"{kind} {number}").values
+
+
 def _spread(kind: str, seeds: range, points: int, size: int) -> tuple[Tensor]:
-    surfaces = [surface(shape(kind, seed).grid(size, _reach(size)), f"{kind} {seed}") for seed in seeds]
+    surfaces = [surface(_grid(kind, seed, size, _reach(size)), f"{kind} {seed}") for seed in seeds]
     found = [surface_points(mesh, points, seed) for mesh, seed in zip(surfaces, seeds)]
     return (torch.from_numpy(np.array(found, dtype=np.float32)),)
 
@@ -127,6 +141,7 @@ def _place(kind: str, seeds: range, settings: tuple[Any, ...]) -> Path:
     """Return the file in the cache: its name follows from the arguments and from the sources of the generator."""
     plain = [one.settings() if isinstance(one, Pyramid) else one for one in settings]
     told = json.dumps([kind, seeds.start, seeds.stop, seeds.step, *plain]).encode()
-    sources = b"".join(Path(module.__file__).read_bytes() for module in _SOURCES)
-    key = hashlib.sha256(told + sources).hexdigest()[:16]
+    sources = _SOURCES_OF_MODELS if kind.startswith(FURNITURE) else _SOURCES
+    code = b"".join(Path(module.__file__).read_bytes() for module in sources)
+    key = hashlib.sha256(told + code).hexdigest()[:16]
     return cache_dir() / "shapes" / f"{kind}-{len(seeds)}-{key}.safetensors"

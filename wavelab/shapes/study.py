@@ -21,6 +21,7 @@ from wavelab.shapes import collection, detail, generator
 from wavelab.shapes.auto_decoder import AutoDecoder
 from wavelab.shapes.coefficients import CUBIC, Pyramid
 from wavelab.shapes.detail import DetailPredictor
+from wavelab.shapes.furniture import HELD_OUT as HELD_OUT
 from wavelab.shapes.gans import CodeGAN, ImplicitAutoencoder, VoxelGAN
 from wavelab.shapes.generator import Scaling
 from wavelab.shapes.point_diffusion import PointDiffusion
@@ -31,7 +32,6 @@ WAVELET = "bior6.8"
 METHODS = ("ours", "coarse only", "haar", "cubic", "TSDF", "VAD", "Voxel-GAN", "IM-GAN", "Point-Diff")
 DECODED = {"ours": WAVELET, "coarse only": WAVELET, "haar": "haar", "cubic": CUBIC, "TSDF": CUBIC, "VAD": WAVELET}
 WITHOUT_DETAIL = ("coarse only", "TSDF")
-HELD_OUT = 50_000  # seed of the first shape that no model is trained on
 
 
 class Study:
@@ -39,7 +39,8 @@ class Study:
 
     Args:
         run: the chapter's run.
-        kind: ``"chair"`` or ``"airplane"``.
+        kind: of parametric shapes, ``"chair"`` or ``"airplane"``; or of real ones, such as ``"furniture-chair"``; see
+            :mod:`wavelab.shapes.collection`.
         setup: sizes; left out, those of the run's profile.
     """
 
@@ -238,6 +239,13 @@ class Study:
     def _from_points(self, count: int, rng: torch.Generator) -> Tensor:
         return self.point_diffusion()[0].sample(count, self.setup.points, rng) * self.clouds(self.some).std()
 
+    def _source(self) -> dict[str, str]:
+        """Return what the training shapes are, for manifests."""
+        last = self.setup.shapes - 1
+        if self.kind.startswith(collection.FURNITURE):
+            return {f"models, {self.kind.removeprefix(collection.FURNITURE)}": f"numbers 0 to {last}"}
+        return {f"parametric {self.kind}s": f"seeds 0 to {last}"}
+
     def _learned(
         self,
         part: str,
@@ -261,7 +269,7 @@ class Study:
             training = Training(steps, batch, rate, betas=betas, clip=clip, **options)
             config = {**asdict(training), "size": setup.size, "levels": setup.levels, "wavelet": wavelet}
             config["border"] = setup.mode
-            made = {f"parametric {self.kind}s": f"seeds 0 to {setup.shapes - 1}"}
+            made = self._source()
 
             def fit(net, folder):
                 return train(net, loss, data(), training, folder)
