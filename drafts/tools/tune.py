@@ -15,7 +15,9 @@ if __name__ == "__main__":
     for mark in WANTED:
         body = next(body for _, body in cells(FILE) if mark in body)
         if mark == WANTED[-1]:
-            body = body.split("plotting.table(")[0].replace("for method in PARTS for", "for method in METHODS_WANTED for")
+            body = body.split("plotting.table(")[0].replace(
+                "for method in PARTS for", "for method in METHODS_WANTED for"
+            )
             body = body.replace("zip(points, run.measured", "zip(points, run.measured")
         exec(compile(body, str(FILE), "exec"), names)
     for point, value in names["tuned"].items():
