@@ -13,3 +13,9 @@ for path in [target, *map(Path, sys.argv[1:])]:
 target.parent.mkdir(exist_ok=True)
 target.write_text(json.dumps({"settings": table["settings"], "rows": list(rows.values())}, indent=1) + "\n")
 print(len(rows), "rows")
+best = {}
+for row in rows.values():
+    method, factor = row["point"]
+    best.setdefault(method, []).append((row["value"]["1-NNA"][0], row["value"]["MMD"][0], factor))
+for method, scores in best.items():
+    print(method, *min(scores))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 
 import torch
 
@@ -12,6 +13,9 @@ if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     kind, *parts = sys.argv[1:]
     study = Study(start("20-evaluation", "cpu", sizes={}), kind)
+    factor = float(os.environ.get("FACTOR", "1"))  # on the rates of setups.RATES
+    rates = {part: factor * rate for part, rate in study.setup.rates.items()}
+    study = Study(study.run, kind, replace(study.setup, rates=rates))
     for part in parts:
         name, _, wavelet = part.partition("-") if part.startswith(("generator", "detail")) else (part, "", "")
         make = getattr(study, name.replace("-", "_"))

@@ -127,10 +127,12 @@ class Evaluation:
         return clouds, {"quality": quality, "seconds": seconds, "empty": self.count - len(qualities)}
 
 
-def described(volumes: Tensor, points: int) -> list[tuple[np.ndarray, metrics.Quality] | None]:
+def described(
+    volumes: Tensor, points: int, *, progress: bool = True
+) -> list[tuple[np.ndarray, metrics.Quality] | None]:
     """Return points on the surface of each TSDF ``(count, 1, n, n, n)`` and its quality; None where there is none."""
     jobs = [(volume.squeeze(0).numpy(), points, k) for k, volume in enumerate(volumes)]
-    return batch.mapped(_described, jobs)
+    return batch.mapped(_described, jobs, progress=progress)
 
 
 def _described(values: np.ndarray, points: int, seed: int) -> tuple[np.ndarray, metrics.Quality] | None:
