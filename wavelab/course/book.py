@@ -26,6 +26,7 @@ from wavelab.paths import BUILD, ROOT
 
 FOLDER = BUILD / "book"
 LONGEST_DRAWING = 8  # lines; a longer cell that draws a figure is folded
+WIDGET = "application/vnd.jupyter.widget-view+json"  # such as a progress bar; a page has no kernel that moves it
 REFERENCES = """## References
 
 ```{bibliography}
@@ -113,6 +114,7 @@ def prepare_chapter(chapter: Chapter, profile: str) -> nbformat.NotebookNode:
         if "injected-parameters" in tags:
             cell.metadata.tags = [*tags, "remove-cell"]
         if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
             _describe_figure(cell, chapter.name)
             _fold_drawing(cell)
         else:

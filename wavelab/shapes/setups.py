@@ -58,7 +58,7 @@ PARTS = ("generator", "detail", "auto-decoder", "voxel-gan", "implicit", "code-g
 GAMES = ("voxel-gan", "code-gan")
 EXACT = (*GAMES, "implicit", "point-diffusion")  # float32: slopes of slopes, and coordinates as inputs
 UPDATES = dict(zip(PARTS, (12_000, 3000, 36_000, 18_000, 17_000, 90_000, 7500)))
-RATES = dict(zip(PARTS, (4e-4, 2e-3, 1e-2, 3 * 2e-4, 1e-3, 2e-4, 1e-3)))
+RATES = dict(zip(PARTS, (4e-4, 2e-3, 1e-2, 3 * 2e-4, 1e-3, 2e-4, 3 * 1e-3)))
 SETUPS = {
     "smoke": Setup(32, 2, 8, 8, (1, 2), 1, 4, 4, 128, precision="float32", updates=dict.fromkeys(PARTS, 2)),
     "cpu": Setup(),

@@ -1,0 +1,24 @@
+"""What the book shows of a chapter, run or not."""
+
+import nbformat
+
+from wavelab.course import book, chapters
+
+
+def test_a_chapter_without_a_run_says_so_and_how_to_run_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "run_folder", lambda profile: tmp_path / profile)
+    shown = book.prepare_chapter(chapters()[2], "cpu")
+    assert "make book CHAPTER=3 PROFILE=cpu" in shown.cells[1].source
+    assert shown.cells[0].source.startswith("# ")
+    assert not any(cell.get("outputs") for cell in shown.cells)
+
+
+def test_progress_bars_of_a_run_stay_out_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "run_folder", lambda profile: tmp_path)
+    chapter = chapters()[0]
+    bar = nbformat.v4.new_output("display_data", {book.WIDGET: {"model_id": "1"}, "text/plain": "0/3"})
+    told = nbformat.v4.new_output("stream", text="done")
+    path = book.executed(chapter, "cpu")
+    path.parent.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("walk()", outputs=[bar, told])]), path)
+    assert book.prepare_chapter(chapter, "cpu").cells[0].outputs == [told]
