@@ -87,7 +87,11 @@ def test_a_gzip_file_with_changed_bytes(tmp_path):
         volumes.read_nifti(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a volume", gzip.compress(b"not a volume either")])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a volume", gzip.compress(b"not a volume either", mtime=0)],
+    ids=["empty", "text", "packed text"],
+)
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.txt"])
 def test_files_that_are_no_volume(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
