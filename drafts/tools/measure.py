@@ -1,6 +1,6 @@
 """Measure points of the tables of chapter 20, taken off a list: measure.py LIST.
 
-Lines of the list are ``scores|METHOD|STREAM``, ``novelty|WHOSE|FIRST`` and ``halves``. Several processes may share a
+Lines of the list are ``scores|METHOD|STREAM``, ``novelty|WHOSE|FIRST``, ``missing|METHOD`` and ``halves``. Several processes may share a
 list, each with a ``WAVELAB_RUN_DIR`` of its own; ``merge.py`` joins their tables.
 """
 
@@ -15,7 +15,7 @@ import torch
 from cells import cells, run_to
 
 DRAFT = Path(__file__).parents[1] / "20-evaluation.md"
-LINES = {"novelty": "away = {}", "halves": "shaken = run"}  # which measure all points
+LINES = {"novelty": "away = {}", "halves": "shaken = run", "missing": "absent = dict"}  # which measure all points
 
 
 def taken(path):
@@ -40,6 +40,7 @@ if __name__ == "__main__":
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         names = run_to(DRAFT, "by_hand = ")
     names["few"] = names["sizes"].assigned[1]
+    names["RIVALS"] = ("Voxel-GAN", "IM-GAN", "Point-Diff")
     for line in ("sanity = {", *LINES.values()):
         define(names, line)
     fields, kept = names["nearest"].__globals__["_light_fields"], {}
@@ -60,6 +61,9 @@ if __name__ == "__main__":
         elif table == "novelty":
             block = next(one for one in names["points_of"][point[0]] if one[1] == int(point[1]))
             names["run"].measured("novelty", names["newness"], [block], names["about_search"])
+        elif table == "missing":
+            block = next(one for one in names["hunted"] if one[0] == point[0])
+            names["run"].measured("missing", names["missing"], [block], names["about_hunt"])
         else:
             names["run"].measured("halves", names["halves"], [("chair",)], names["pool_settings"])
         print(time.strftime("%H:%M:%S"), job, f"{time.time() - before:.0f} s", flush=True)
