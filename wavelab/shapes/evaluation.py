@@ -38,8 +38,7 @@ class Evaluation:
         """Keep the arguments."""
         self.study, self.count, self.assigned, self.again = study, count, assigned, again
         self.settings = {
-            "kind": study.kind, "size": study.setup.size, "points": study.setup.points, "count": count,
-            "assigned": list(assigned),
+            "size": study.setup.size, "points": study.setup.points, "count": count, "assigned": list(assigned),
         }  # fmt: skip
 
     def scores(self, method: str, stream: int = 0) -> dict[str, Interval]:
@@ -65,7 +64,8 @@ class Evaluation:
         if method not in METHODS + SANITY:
             raise UnknownName.among("method", method, METHODS + SANITY)
         point = (method, stream, "" if method in SANITY else self.study.tag(method))
-        return self.study.run.measured("scores", self._measured, [point], self.settings, self.again)[0]
+        table = f"{self.study.kind}-scores"
+        return self.study.run.measured(table, self._measured, [point], self.settings, self.again)[0]
 
     def _measured(self, method: str, stream: int, tag: str) -> dict[str, Any]:
         if method in SANITY:
@@ -120,8 +120,7 @@ class Evaluation:
             return made.numpy(), {"quality": {}, "seconds": seconds, "empty": 0}
         points = self.study.setup.points
         rows = described(made, points)
-        nothing = np.zeros((points, 3))  # a shape that is not there is no chair, and must not be passed over
-        clouds = np.array([nothing if row is None else row[0] for row in rows])
+        clouds = _filled(rows, points)
         qualities = np.array([row[1] for row in rows if row is not None], dtype=float).reshape(-1, 5)
         quality = dict(zip(metrics.Quality._fields, qualities.T.tolist())) if len(qualities) else {}
         return clouds, {"quality": quality, "seconds": seconds, "empty": self.count - len(qualities)}
@@ -133,6 +132,27 @@ def described(
     """Return points on the surface of each TSDF ``(count, 1, n, n, n)`` and its quality; None where there is none."""
     jobs = [(volume.squeeze(0).numpy(), points, k) for k, volume in enumerate(volumes)]
     return batch.mapped(_described, jobs, progress=progress)
+
+
+def points_on(made: Tensor, points: int, *, progress: bool = True) -> np.ndarray:
+    """Return points on generated shapes, of which none is passed over: one without a surface is a cloud in the centre.
+
+    Args:
+        made: TSDFs ``(count, 1, n, n, n)``; or clouds ``(count, m, 3)``, of which the first ``points`` are kept.
+        points: on each shape.
+        progress: whether to draw a bar.
+
+    Returns:
+        Shape ``(count, points, 3)``.
+    """
+    if made.ndim == 3:
+        return made[:, :points].numpy()
+    return _filled(described(made, points, progress=progress), points)
+
+
+def _filled(rows: list[tuple[np.ndarray, metrics.Quality] | None], points: int) -> np.ndarray:
+    nothing = np.zeros((points, 3))  # a shape that is not there is no chair
+    return np.array([nothing if row is None else row[0] for row in rows])
 
 
 def _described(values: np.ndarray, points: int, seed: int) -> tuple[np.ndarray, metrics.Quality] | None:
