@@ -112,6 +112,13 @@ def test_table_is_markdown(shown):
     assert "| db4 | 12346 | 4 |" in text
 
 
+def test_intervals_in_a_table_stay_in_one_line(shown):
+    plotting.table([["44 (37–51)", "1.3 ± 0.1"], ["–", "Euler–Maruyama"]], ["COV (%)", "pieces"])
+    text = shown[0][0][0].data
+    assert "44 (37\u2060–\u206051)" in text and "1.3\u00a0±\u00a00.1" in text
+    assert "| – | Euler–Maruyama |" in text
+
+
 def test_table_refuses_ragged_rows():
     with pytest.raises(InvalidInput, match="2 entries and the header 3"):
         plotting.table([[1, 2]], ["a", "b", "c"])

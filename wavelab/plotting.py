@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,7 +140,8 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str], digits: int = 3)
 def _cell(value: Any, digits: int) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:.0f}"
-    return str(value)
+    # An interval is not broken at the end of a line: word joiners beside a dash, hard spaces beside plus-minus.
+    return re.sub(r"(?<=\d)–(?=\d)", "\u2060–\u2060", str(value)).replace(" ± ", "\u00a0±\u00a0")
 
 
 def _limits(arrays: list[np.ndarray], index: int, limits: tuple[float, float] | str) -> tuple[float, float]:
