@@ -109,6 +109,7 @@ def prepare_chapter(chapter: Chapter, profile: str) -> nbformat.NotebookNode:
     """
     path = executed(chapter, profile)
     notebook = nbformat.read(path, as_version=4) if path.is_file() else _unexecuted(chapter, profile)
+    notebook.metadata.pop("widgets", None)  # or the page asks elsewhere for the scripts that move them
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags:
