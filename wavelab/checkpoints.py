@@ -159,7 +159,7 @@ def ship(name: str, profile: str = "cpu", half: bool = False) -> Path:
     _check_hash(known[name] / MODEL, manifest)
     weights, description = _paths(SHIPPED, name, profile)
     size = (known[name] / MODEL).stat().st_size // (2 if half else 1)
-    others = sum(path.stat().st_size for path in SHIPPED.glob("*.safetensors") if path != weights)
+    others = sum(path.stat().st_size for path in SHIPPED.glob("*.*") if path not in (weights, description))
     if size > LARGEST or others + size > IN_ALL:
         raise InvalidInput(
             f"{name} has {size / 1e6:.1f} MB, the other checkpoints {others / 1e6:.1f} MB; expected at most "
@@ -204,6 +204,7 @@ def verify() -> list[str]:
         except WavelabError as error:
             problems.append(str(error))
     for path in sorted(SHIPPED.glob("*.json")):
+        total += path.stat().st_size
         if not path.with_suffix(".safetensors").is_file():
             problems.append(f"{path.name} is a manifest without its checkpoint; restore or remove it.")
     if total > IN_ALL:
