@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from wavelab.errors import UnknownName
+from wavelab.errors import InvalidInput, UnknownName
 from wavelab.shapes import evaluation
-from wavelab.shapes.evaluation import Evaluation, described, nearest
+from wavelab.shapes.evaluation import Evaluation, described, nearest, points_on
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +80,17 @@ def test_no_surface_is_told(study):
 def test_an_unknown_method_is_named(judged):
     with pytest.raises(UnknownName, match="jittered"):
         judged.scores("shaken")
+
+
+def test_points_of_every_shape_and_the_centre_where_there_is_none(study):
+    shapes = made(study, 3)
+    shapes[1] = 1.0
+    points = points_on(shapes, 50, progress=False)
+    assert points.shape == (3, 50, 3) and not points[1].any() and points[0].any() and points[2].any()
+    assert np.array_equal(points_on(torch.from_numpy(points), 20), points[:, :20])
+
+
+@pytest.mark.parametrize("shape", [(2, 10, 3), (2, 60, 2), (2, 8, 8, 8)])
+def test_points_on_something_else_are_refused(shape):
+    with pytest.raises(InvalidInput, match="give TSDFs"):
+        points_on(torch.zeros(shape), 50)

@@ -144,9 +144,17 @@ def points_on(made: Tensor, points: int, *, progress: bool = True) -> np.ndarray
 
     Returns:
         Shape ``(count, points, 3)``.
+
+    Raises:
+        InvalidInput: another shape than these, or clouds of fewer points.
     """
-    if made.ndim == 3:
+    if made.ndim == 3 and made.shape[1] >= points and made.shape[2] == 3:
         return made[:, :points].numpy()
+    if made.ndim != 5:
+        raise InvalidInput(
+            f"made has the shape {tuple(made.shape)}; give TSDFs (count, 1, n, n, n), or clouds (count, m, 3) of at "
+            f"least {points} points."
+        )
     return _filled(described(made, points, progress=progress), points)
 
 
